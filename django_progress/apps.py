@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class DjangoProgressConfig(AppConfig):
+    """Wires the layers together when Django starts."""
+
+    name = "django_progress"
+    verbose_name = _("Progress")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks, engines, tasks, worker  # noqa: F401
+
+        engines.register(tasks.CeleryEngine())

@@ -1,0 +1,243 @@
+"""From a message to an execution, and from its end to what comes next.
+
+A message carries a process's key and the id of one execution, and is only a hint: it may
+be lost, doubled or late. ``claim()`` turns at most one message into an execution;
+``returned()``, ``raised()`` and ``stopped()`` say what the end of a body means;
+``abandoned()`` does so for a body that can't say it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.db import transaction
+from django.utils.translation import gettext_noop
+
+from . import engines, errors, execution, values
+from .clock import DatabaseNow
+from .clock import read as read_clock
+from .conf import settings
+from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessStopped
+from .lifecycle import CANCELLED_TEXT, failure_changes, failure_event
+from .models import Attempt, Process
+from .starting import publish_on_commit
+from .status import Outcome, Status
+from .writes import Add, FirstNow, Guard, Later, NewEvent, write
+
+__all__ = ["abandoned", "claim", "raised", "returned", "stopped"]
+
+logger = logging.getLogger("django_progress")
+
+LOST_TEXT = gettext_noop("The worker was lost.")
+TIMED_OUT_TEXT = gettext_noop("It took too long.")
+NO_SUCCESS_TEXT = gettext_noop("It did not succeed.")
+
+
+def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> execution.Execution | None:
+    """Make this message's execution the one that holds the process, or return None.
+
+    None is for a message that comes twice, too late, too early (unless ``delayed`` is
+    false) or for a process that is gone: its receiver has nothing to do.
+    """
+    process = Process.objects.filter(key=key).first()
+    if process is None:
+        logger.warning("A message names process %s, which does not exist (any more); nothing was done.", key)
+        return None
+    token = uuid4().hex
+    number = process.attempt_number + 1
+    changes: dict[str, Any] = {
+        "status": Status.RUNNING.value,
+        "attempt_token": token,
+        "attempt_number": Add(1),
+        "executions": Add(1),
+        "started_at": FirstNow(),
+        "next_attempt_at": None,
+        "due_at": None,
+    }
+    if number > 1:
+        # Another attempt at the same thing starts over, and says so.
+        changes |= {
+            "percent_peak": 0.0, "current": 0.0, "total": process.initial_total, "rate": None, "samples": 0,
+        }  # fmt: skip
+    event = NewEvent("attempt", details={"attempt": number, "max_attempts": process.max_attempts})
+    guard = Guard((Status.PENDING,), token="", task_id=task_id, due=delayed)
+    lease = process.lease or settings.LEASE
+    with transaction.atomic(using=process._using):
+        if write(process._using, process.pk, guard, changes, event) is None:
+            process._expire_if_overdue()
+            return None
+        process.refresh_from_db()
+        now = read_clock(process._using)
+        attempt = Attempt.objects.using(process._using).create(
+            process=process,
+            number=process.executions,
+            attempt_number=process.attempt_number,
+            token=token,
+            task_id=task_id,
+            worker=values.text(worker, "worker", limit=255),
+            started_at=now,
+            lease_until=now + timedelta(seconds=lease),
+            timeout_at=now + timedelta(seconds=process.attempt_timeout) if process.attempt_timeout else None,
+        )
+    executing = execution.Execution(
+        process_id=process.pk,
+        attempt_id=attempt.pk,
+        token=token,
+        number=attempt.number,
+        lease=lease,
+        milestone=process.reached,
+        process=process,
+    )
+    process.__dict__["_bound"] = executing
+    return executing
+
+
+def returned(executing: execution.Execution, value: Any) -> Exception | None:
+    """Settle an execution whose body returned ``value``; return an error that the body made in doing so."""
+    process: Process = executing.process
+    if executing.finished:
+        return None
+    if executing.asked == "requeue" and value is not None:
+        error = TypeError("The task called requeue(), which hands on to its next execution, and returned a value too.")
+        raised(executing, error)
+        return error
+    if executing.asked == "again" and value:
+        error = TypeError("The task's attempt() failed, so that it is tried again, and yet it returned a value.")
+        raised(executing, error)
+        return error
+    try:
+        if executing.asked == "requeue":
+            event = NewEvent("requeued")
+            if not _hand_on(process, executing.token, Outcome.REQUEUED, event, delay=executing.delay or 0, anew=True):
+                _let_go(process, executing.token)
+        elif executing.asked == "again":
+            _try_again(process, executing.token, errors.describe(NO_SUCCESS_TEXT), Outcome.FAILED)
+        elif value is None:
+            process.succeed()
+        else:
+            process.succeed(_storable(value))
+    except ProcessStopped as stop:
+        stopped(executing, stop)
+    except ProcessFinished:
+        _let_go(process, executing.token)
+    return None
+
+
+def raised(executing: execution.Execution, error: BaseException) -> None:
+    """Settle an execution whose body raised: tried again while attempts and time remain, else failed."""
+    process: Process = executing.process
+    failure = errors.describe(error)
+    logger.error(
+        "Process %s (%s) failed in attempt %d of %d, reference %s",
+        process.key, process.task_name, process.attempt_number, process.max_attempts, failure.reference,
+        exc_info=error,
+    )  # fmt: skip
+    if executing.finished:
+        return
+    _try_again(process, executing.token, failure, Outcome.FAILED)
+
+
+def stopped(executing: execution.Execution, stop: ProcessStopped) -> None:
+    """Settle an execution that was stopped from outside."""
+    process: Process = executing.process
+    if isinstance(stop, ProcessCancelled):
+        _cancelled(process, executing.token)
+    elif isinstance(stop, ProcessExpired):
+        process._expire_if_overdue()
+    _let_go(process, executing.token)
+
+
+def abandoned(attempt: Attempt, outcome: Outcome) -> None:
+    """Settle an execution whose worker is lost, or that took too long."""
+    text = LOST_TEXT if outcome == Outcome.LOST else TIMED_OUT_TEXT
+    _try_again(attempt.process, attempt.token, errors.describe(text), outcome)
+
+
+def _storable(value: Any) -> Any:
+    try:
+        return values.as_json(value, "The returned value")
+    except (TypeError, ValueError) as reason:
+        return values.summary(value, reason)
+
+
+def _try_again(process: Process, token: str, failure: errors.Failure, outcome: Outcome) -> None:
+    process.refresh_from_db(fields=["attempt_number", "max_attempts", "retry_delay", "expires_at"])
+    delay = process.retry_delay
+    attempts_left = process.max_attempts - process.attempt_number
+    in_time = process.expires_at is None or read_clock(process._using) + timedelta(seconds=delay) < process.expires_at
+    if attempts_left > 0 and in_time:
+        kind = {Outcome.LOST: "attempt_lost", Outcome.TIMED_OUT: "attempt_timed_out"}.get(outcome, "attempt_failed")
+        event = failure_event(
+            kind, failure, attempt=process.attempt_number, max_attempts=process.max_attempts, retry_in=delay
+        )
+        done = _hand_on(process, token, outcome, event, delay=delay, attempt=failure_changes(failure))
+    else:
+        guard = Guard((Status.RUNNING,), token=token)
+        event = failure_event(Status.FAILED, failure)
+        done = process._finish(guard, Status.FAILED, failure_changes(failure), event, outcome)
+    if not done:
+        process._expire_if_overdue()
+        _let_go(process, token)
+
+
+def _hand_on(
+    process: Process,
+    token: str,
+    outcome: Outcome,
+    event: NewEvent,
+    *,
+    delay: float,
+    anew: bool = False,
+    attempt: dict[str, Any] | None = None,
+) -> bool:
+    """Make a running process pending for its next execution; a request to cancel comes first."""
+    using = process._using
+    ticks = process._ticks()
+    task_id = engines.get_engine().new_task_id()
+    changes: dict[str, Any] = {
+        **process._tick_changes(ticks),
+        "status": Status.PENDING.value,
+        "attempt_token": "",
+        "task_id": task_id,
+        "publish_count": 0,
+        "next_attempt_at": Later(delay) if delay else None,
+        "due_at": Later(delay or settings.REPUBLISH_AFTER),
+    }
+    if anew:
+        changes["attempt_number"] = 0
+    with transaction.atomic(using=using):
+        if write(using, process.pk, Guard((Status.RUNNING,), token=token), changes, event) is None:
+            return False
+        # Not seen yet, or not made yet: whoever asks from now on finds the process pending.
+        closed = (
+            Attempt.objects.using(using)
+            .executing()
+            .filter(token=token, cancel_requested_at=None)
+            .update(outcome=outcome.value, finished_at=DatabaseNow(), **(attempt or {}))
+        )
+        if closed:
+            ticks.taken()
+            process.refresh_from_db()
+            if not delay:
+                publish_on_commit(process)
+            return True
+        transaction.set_rollback(True, using=using)
+    return _cancelled(process, token)
+
+
+def _cancelled(process: Process, token: str) -> bool:
+    attempt = Attempt.objects.using(process._using).filter(token=token).first()
+    changes = {"ended_by": attempt.cancel_requested_by_id if attempt else None}
+    event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
+    guard = Guard((Status.RUNNING,), token=token)
+    return process._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED)
+
+
+def _let_go(process: Process, token: str) -> None:
+    """Close an attempt that has nothing more to say."""
+    Attempt.objects.using(process._using).executing().filter(token=token).update(
+        outcome=Outcome.SUPERSEDED.value, finished_at=DatabaseNow()
+    )

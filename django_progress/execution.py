@@ -1,0 +1,72 @@
+"""Which attempt is executing here: what fences its writes, and what its body asked for.
+
+The context variable makes every write of an executing attempt carry its token, however
+the instance was obtained. Threads that a body starts itself don't inherit context
+variables; there the process that the body was given still knows its execution.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Execution", "MilestoneReached", "Ticks", "current"]
+
+
+@dataclass(frozen=True, slots=True)
+class MilestoneReached:
+    """A milestone: its name and what it says in the language that is active now."""
+
+    name: str
+    description: str = ""
+
+    def __str__(self) -> str:
+        return self.description or self.name
+
+
+@dataclass(slots=True)
+class Ticks:
+    """Reported numbers that are not written yet."""
+
+    added: float = 0.0
+    current: float | None = None
+    total: float | None = None
+    unit: str | None = None
+    flushed_at: float = -1e9
+    event_at: float = field(default_factory=time.monotonic)
+    rate: float | None = None
+    samples: int = 0
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.added) or self.current is not None or self.total is not None or self.unit is not None
+
+    def taken(self) -> None:
+        """Forget what has been written."""
+        self.flushed_at = time.monotonic()
+        self.added = 0.0
+        self.current = self.total = self.unit = None
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """One execution of a task's body, as its worker knows it."""
+
+    process_id: int
+    attempt_id: int
+    token: str
+    number: int
+    lease: float
+    milestone: MilestoneReached
+    ticks: Ticks = field(default_factory=Ticks)
+    finished: bool = False
+    """Whether a verb called in the body has finished the process."""
+    asked: str = ""
+    """What the body asked for at its end: "", "requeue" or "again" (a failed attempt)."""
+    delay: float | None = None
+    process: Any = None
+
+
+current: ContextVar[Execution | None] = ContextVar("django_progress_execution", default=None)

@@ -1,0 +1,173 @@
+"""What every verb does underneath: the guarded write, what follows from it, and why one was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+from django.utils.translation import gettext_noop
+
+from . import execution, signals
+from .clock import DatabaseNow
+from .conf import settings
+from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
+from .status import ACTIVE, TERMINAL, Outcome, Status, sources
+from .writes import NOW, Add, AtLeast, Guard, NewEvent, Written, write
+
+if TYPE_CHECKING:
+    from .models import Process
+
+__all__ = ["EXPIRED_TEXT", "Guarded"]
+
+EXPIRED_TEXT = gettext_noop("The time allowed for it has passed.")
+
+
+class Guarded:
+    """The machinery under the verbs."""
+
+    if TYPE_CHECKING:
+        pk: int
+        status: str
+        last_seq: int
+        revision: int
+        _meta: Any
+        _state: Any
+        refresh_from_db: Any
+
+        def _ticks(self) -> execution.Ticks: ...
+        def _tick_changes(self, ticks: execution.Ticks) -> dict[str, Any]: ...
+
+    @property
+    def _using(self) -> str:
+        return str(self._state.db or "default")
+
+    def _execution(self) -> execution.Execution | None:
+        executing = execution.current.get()
+        if executing is not None and executing.process_id == self.pk:
+            return executing
+        return self.__dict__.get("_bound")
+
+    def _attempts(self) -> Any:
+        return self._meta.apps.get_model("django_progress", "Attempt").objects.using(self._using)
+
+    def _fresh(self) -> Process | None:
+        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
+        return rows.filter(pk=self.pk).only("status", "attempt_token", "last_seq").first()  # type: ignore[no-any-return]
+
+    def _locked(self, *fields: str) -> Process | None:
+        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
+        return rows.select_for_update().only(*fields).filter(pk=self.pk).first()  # type: ignore[no-any-return]
+
+    def _has_room(self) -> bool:
+        return bool(self.last_seq < settings.MAX_EVENTS)
+
+    def _on_commit(self, function: Callable[[], Any]) -> None:
+        transaction.on_commit(function, using=self._using, robust=True)
+
+    def _cancel_requested(self) -> bool:
+        return bool(self._attempts().executing().filter(process_id=self.pk, cancel_requested_at__isnull=False).exists())
+
+    def _report(self, event: NewEvent | None, changes: dict[str, Any] | None = None) -> int:
+        executing = self._execution()
+        ticks = self._ticks()
+        changes = {**self._tick_changes(ticks), **(changes or {})}
+        if event is None and not changes:
+            self._check(executing)
+            return self.last_seq
+        guard = Guard(ACTIVE, token=executing.token if executing else None)
+        written = write(self._using, self.pk, guard, changes, event)
+        if written is None:
+            self._explain(executing)
+        else:
+            ticks.taken()
+            self._apply(written, changes)
+            if executing is not None and written.cancel_requested:
+                raise ProcessCancelled
+        return self.last_seq
+
+    def _check(self, executing: execution.Execution | None) -> None:
+        """Stop here if there is a reason to, without writing."""
+        row = self._fresh()
+        overdue = self._expire_if_overdue()
+        if row is None or overdue or row.status in TERMINAL or (executing and row.attempt_token != executing.token):
+            self._explain(executing)
+        if executing is not None and self._cancel_requested():
+            raise ProcessCancelled
+
+    def _explain(self, executing: execution.Execution | None) -> None:
+        """Say why a write was refused. Always raises."""
+        self._expire_if_overdue()
+        row = self._fresh()
+        if executing is None or executing.finished:
+            raise ProcessFinished
+        if row is not None and row.status == Status.CANCELLED:
+            raise ProcessCancelled
+        if row is not None and row.status == Status.EXPIRED:
+            raise ProcessExpired
+        raise ProcessSuperseded
+
+    def _apply(self, written: Written, changes: dict[str, Any]) -> None:
+        """Bring this instance up to date with what it has just written."""
+        self.last_seq, self.revision = written.seq, written.revision
+        for name, value in changes.items():
+            if isinstance(value, Add):
+                setattr(self, name, getattr(self, name) + value.value)
+            elif isinstance(value, AtLeast):
+                setattr(self, name, max(getattr(self, name), value.value))
+            elif not isinstance(value, tuple):
+                setattr(self, name, value)
+
+    def _end(self, status: Status, changes: dict[str, Any], event: NewEvent, outcome: Outcome | None = None) -> None:
+        executing = self._execution()
+        guard = Guard(sources(status), token=executing.token if executing else None)
+        default = Outcome(status.value) if executing else Outcome.SUPERSEDED
+        if not self._finish(guard, status, changes, event, outcome if executing and outcome else default):
+            self._explain(executing)
+        if executing is not None:
+            executing.finished = True
+
+    def _finish(self, guard: Guard, status: Status, changes: dict[str, Any], event: NewEvent, outcome: Outcome) -> bool:
+        """Make it terminal, close its attempt and log the end, unless somebody was faster."""
+        ticks = self._ticks()
+        error = {name: value for name, value in changes.items() if name.startswith("error")}
+        changes = {
+            **self._tick_changes(ticks),
+            "status": status.value,
+            "finished_at": NOW,
+            "attempt_token": "",
+            "due_at": None,
+            "next_attempt_at": None,
+            "retry_slot": None,
+            **changes,
+        }
+        with transaction.atomic(using=self._using):
+            written = write(self._using, self.pk, guard, changes, event)
+            if written is None:
+                return False
+            self._attempts().executing().filter(process_id=self.pk).update(
+                outcome=outcome.value, finished_at=DatabaseNow(), **error
+            )
+            self._on_commit(partial(signals.process_finished.send_robust, self.__class__, process=self))
+        ticks.taken()
+        self.refresh_from_db()
+        return True
+
+    def _note_cancel_request(self, token: str) -> None:
+        """Log that cancelling was asked for, unless a report holds the row: the request itself is stored."""
+        connection = connections[self._using]
+        skip = connection.features.has_select_for_update_skip_locked
+        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
+        with transaction.atomic(using=self._using):
+            if rows.select_for_update(skip_locked=skip).filter(pk=self.pk).exists():
+                event = NewEvent("cancel_requested", message=gettext_noop("Cancelling…"), translatable=True)
+                written = write(self._using, self.pk, Guard(ACTIVE, token=token), {}, event)
+                if written is not None:
+                    self._apply(written, {})
+
+    def _expire_if_overdue(self) -> bool:
+        """Store the expiry of a process whose deadline has passed; return whether this call did."""
+        event = NewEvent(Status.EXPIRED.value, message=EXPIRED_TEXT, translatable=True)
+        guard = Guard(sources(Status.EXPIRED), in_time=False, overdue=True)
+        return self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)

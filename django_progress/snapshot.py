@@ -1,0 +1,227 @@
+"""The frozen view of one process at one ``seq``, of which HTML, JSON and streams are all made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.urls import reverse
+
+from .conf import settings
+from .status import Status
+
+if TYPE_CHECKING:
+    from .models import Event, Process
+
+__all__ = ["ERROR_KEY", "Snapshot", "build", "take"]
+
+ERROR_KEY = "Error"
+"""The message under which a failure also stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A milestone reached."""
+
+    seq: int
+    name: str
+    type: str
+    message: str
+    happened_at: datetime
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One process at one moment, in the language that was active then. Times are aware, durations in seconds."""
+
+    key: str
+    kind: str
+    title: str
+    status: Status
+    is_active: bool
+    has_task: bool
+    current: float
+    total: float | None
+    unit: str
+    percent: float | None
+    rate: float | None
+    eta: float | None
+    elapsed: float
+    now: datetime
+    messages: tuple[tuple[str, str], ...]
+    milestones: tuple[Milestone, ...]
+    milestone: str
+    """What the last milestone says, or its name."""
+    attempt: int
+    max_attempts: int
+    next_attempt_at: datetime | None
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    updated_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime | None
+    max_duration: float | None
+    seq: int
+    revision: int
+    result: Any
+    error: str
+    reference: str
+    truncated: bool
+    """Whether log lines and numbers are no longer recorded."""
+    url: str
+    """Its status page."""
+    wait_url: str
+    finished_url: str
+    """Where it leads now that it has ended; the status page while it has not."""
+    retried_as: str = ""
+    """The status page of the newest process that tries this one again."""
+    steps: tuple[Any, ...] = field(default=())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended."""
+        return not self.is_active
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether any numbers were reported."""
+        return self.total is not None or self.current > 0
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether cancelling it would do anything."""
+        return self.is_active and not self.cancel_requested
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether trying again makes sense."""
+        return self.has_task and self.status in (Status.FAILED, Status.EXPIRED, Status.CANCELLED)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the body of the JSON status."""
+        messages = [{"key": key, "value": value} for key, value in self.messages]
+        if self.error:
+            messages.append({"key": ERROR_KEY, "value": self.error})
+        return {
+            "id": self.key,
+            "kind": self.kind,
+            "description": self.title,
+            "status": self.status.value,
+            "done": self.is_finished,
+            "progress": {
+                "current": _number(self.current),
+                "total": _number(self.total),
+                "percent": self.percent,
+                "unit": self.unit,
+                "rate": self.rate,
+                "eta_seconds": None if self.eta is None else round(self.eta),
+            },
+            "messages": messages,
+            "milestones": [
+                {
+                    "seq": milestone.seq,
+                    "name": milestone.name,
+                    "type": milestone.type,
+                    "message": milestone.message,
+                    "happened_at": milestone.happened_at.isoformat(),
+                    "details": milestone.details,
+                }
+                for milestone in self.milestones
+            ],
+            "steps": list(self.steps),
+            "attempt": {
+                "number": self.attempt,
+                "max": self.max_attempts,
+                "next_at": _iso(self.next_attempt_at),
+            },
+            "cancel_requested": self.cancel_requested,
+            "created_at": _iso(self.created_at),
+            "started_at": _iso(self.started_at),
+            "updated_at": _iso(self.updated_at),
+            "finished_at": _iso(self.finished_at),
+            "expires_at": _iso(self.expires_at),
+            "seq": self.seq,
+            "result": self.result,
+            "error": {"message": self.error, "reference": self.reference} if self.error else None,
+            "url": reverse("django_progress:process-status", args=[self.key]),
+            "links": {
+                "status": reverse("django_progress:process-status", args=[self.key]),
+                "events": reverse("django_progress:process-events", args=[self.key]),
+                "page": self.url,
+                "wait": self.wait_url,
+                **({"cancel": reverse("django_progress:process-cancel", args=[self.key])} if self.may_cancel else {}),
+                **({"retry": reverse("django_progress:process-retry", args=[self.key])} if self.may_retry else {}),
+                **({"finished": self.finished_url} if self.is_finished else {}),
+            },
+        }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _number(value: float | None) -> float | int | None:
+    return int(value) if value is not None and value == int(value) else value
+
+
+def take(process: Process) -> Snapshot:
+    """Read ``process`` again, with its milestones, and freeze it."""
+    row = process.__class__._default_manager.using(process._using).with_now().get(pk=process.pk)
+    milestones = row.milestones.filter(seq__lte=row.last_seq)
+    return build(row, milestones)
+
+
+def build(process: Process, milestones: Any = ()) -> Snapshot:
+    """Freeze a row (best read by ``with_now()``) and its milestones, as they are, without a query."""
+    status = process.shown_status
+    active = process.is_active
+    return Snapshot(
+        key=str(process.key),
+        kind=process.kind,
+        title=process.title,
+        status=status,
+        is_active=active,
+        has_task=bool(process.task_name),
+        current=process.current,
+        total=process.total,
+        unit=process.unit,
+        percent=process.percent,
+        rate=process.rate,
+        eta=process.eta,
+        elapsed=process.elapsed,
+        now=process.now,
+        messages=tuple(process.messages),
+        milestones=tuple(_milestone(event) for event in milestones),
+        milestone=str(process.reached),
+        attempt=process.attempt_number,
+        max_attempts=process.max_attempts,
+        next_attempt_at=process.next_attempt_at if active else None,
+        cancel_requested=active and bool(process.__dict__.get("cancel_requested")),
+        created_at=process.created_at,
+        started_at=process.started_at,
+        updated_at=process.updated_at,
+        finished_at=process.finished_at or (None if active else process.expires_at),
+        expires_at=process.expires_at,
+        max_duration=process.max_duration,
+        seq=process.last_seq,
+        revision=process.revision,
+        result=process.result,
+        error=process.error,
+        reference=process.error_reference,
+        truncated=process.last_seq >= settings.MAX_EVENTS,
+        url=process.get_absolute_url(),
+        wait_url=process.get_wait_url(),
+        finished_url=process.get_absolute_url() if active else process.finished_url,
+        retried_as=_address(process.__dict__.get("retried_key")),
+    )
+
+
+def _milestone(event: Event) -> Milestone:
+    return Milestone(event.seq, event.name, event.type, event.text, event.happened_at, event.details or {})
+
+
+def _address(key: Any) -> str:
+    return reverse("django_progress:process-detail", args=[key]) if key else ""

@@ -1,0 +1,258 @@
+"""How processes come to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.db import IntegrityError, models, transaction
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext_noop
+
+from . import clock, engines, signals, values
+from .conf import settings
+from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
+from .status import TERMINAL, Status
+
+if TYPE_CHECKING:
+    from .models import Process
+
+__all__ = ["OPTIONS", "ProcessManager", "TaskLike", "publish_on_commit"]
+
+STARTED_TEXT = gettext_noop("Started.")
+URLS = ("redirect_url", "success_url", "failure_url", "expired_url", "cancelled_url")
+
+OPTIONS = (
+    "description", "kind", "max_duration", "max_attempts", "retry_delay", "attempt_timeout", "lease", "total", "unit",
+    *URLS,
+)  # fmt: skip
+"""What a task may declare and a start may override."""
+
+COPIED = (
+    "owner_id", "kind", "description", "description_params", "initial_total", "unit", "context", *URLS,
+    "task_name", "task_args", "task_kwargs", "task_options", "max_attempts", "retry_delay", "attempt_timeout",
+    "lease", "max_duration",
+)  # fmt: skip
+"""What a retry takes over."""
+
+
+class TaskLike(Protocol):
+    """What start() needs to know of a task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def declared(self) -> Mapping[str, Any]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+
+class ProcessManager(models.Manager["Process"]):
+    """Starts processes."""
+
+    def start(
+        self,
+        description: str | Promise | None = None,
+        *,
+        request: HttpRequest | None = None,
+        owner: Any = None,
+        task: TaskLike | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        context: Any = None,
+        details: Mapping[str, Any] | None = None,
+        kind: str | None = None,
+        max_duration: float | timedelta | None = None,
+        max_attempts: int | None = None,
+        retry_delay: float | timedelta | None = None,
+        attempt_timeout: float | timedelta | None = None,
+        lease: float | timedelta | None = None,
+        total: float | None = None,
+        unit: str | None = None,
+        redirect_url: str | None = None,
+        success_url: str | None = None,
+        failure_url: str | None = None,
+        expired_url: str | None = None,
+        cancelled_url: str | None = None,
+        idempotency_key: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Process:
+        """Start a process, and return it.
+
+        With a ``task`` it is ``pending`` until a worker takes it; without one it is
+        ``running`` at once and moved by whoever holds it. Nothing is left of it if the
+        transaction that it was started in is rolled back.
+
+        ``request`` makes the user who is logged in its owner, and brings the
+        ``Idempotency-Key`` header. Durations are seconds or timedeltas; ``max_duration``
+        is the deadline, counted from now. URLs are paths of this site, or of a host in
+        ``ALLOWED_REDIRECT_HOSTS``; ``{key}`` in them stands for the process's key.
+        ``details`` are the parameters of a description that is a lazy translation.
+        What is left out is taken from what the task declares.
+
+        Raises ``TypeError`` and ``ValueError`` for what can't be stored, ``UnsafeURL``,
+        and ``IdempotencyConflict`` for a key that was used for something else.
+        """
+        if task is not None and not (hasattr(task, "declared") and hasattr(task, "name")):
+            raise TypeError(f"task must be a function decorated with @progress_task, not {task!r:.100}.")
+        given: dict[str, Any] = {
+            "description": description, "kind": kind, "max_duration": max_duration, "max_attempts": max_attempts,
+            "retry_delay": retry_delay, "attempt_timeout": attempt_timeout, "lease": lease, "total": total,
+            "unit": unit, "redirect_url": redirect_url, "success_url": success_url, "failure_url": failure_url,
+            "expired_url": expired_url, "cancelled_url": cancelled_url,
+        }  # fmt: skip
+        declared = dict(task.declared) if task is not None else {}
+        chosen = declared | {name: value for name, value in given.items() if value is not None}
+        fields = check_options(chosen, request=request, details=details)
+        fields["owner_id"] = _owner_pk(owner, request)
+        fields["context"] = {} if context is None else values.as_json(context, "context")
+        if task is not None:
+            fields |= {
+                "task_name": task.name,
+                "task_args": values.as_json(list(args), "args"),
+                "task_kwargs": values.as_json(dict(kwargs or {}), "kwargs"),
+                "task_options": values.as_json({**task.options, **(options or {})}, "options"),
+            }
+        elif args or kwargs or options:
+            raise TypeError("args, kwargs and options are for a task; give the task too.")
+        if idempotency_key is None and request is not None:
+            idempotency_key = request.headers.get("Idempotency-Key")
+        if idempotency_key is None:
+            return self._create(fields)
+        return self._create_once(fields, idempotency_key)
+
+    async def astart(self, *args: Any, **kwargs: Any) -> Process:
+        """Start a process from asynchronous code (see :meth:`start`)."""
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(self.start)(*args, **kwargs)
+
+    def start_again(self, process: Process, *, by: Any = None) -> Process:
+        """Start the work of a finished process again (see ``Process.retry()``)."""
+        process._expire_if_overdue()
+        row = self.get(pk=process.pk)
+        if row.status not in TERMINAL:
+            raise ProcessActive
+        if not row.task_name:
+            raise RetryNotPossible
+        fields = {name: getattr(row, name) for name in COPIED}
+        fields |= {"total": row.initial_total, "retry_of_id": row.pk, "retry_slot": row.pk}
+        while True:
+            try:
+                with transaction.atomic(using=self.db):
+                    return self._create(fields)
+            except IntegrityError:
+                if (active := self.filter(retry_slot=row.pk).first()) is not None:
+                    return active
+                if not self.filter(pk=row.pk).exists():
+                    raise
+
+    def _create_once(self, fields: dict[str, Any], key: str) -> Process:
+        key = values.text(key, "The idempotency key", limit=1_000, required=True)
+        asked = [fields.get(name) for name in ("task_name", "task_args", "task_kwargs", "kind")]
+        fields["idempotency_hash"] = _sha256([fields["owner_id"], key])
+        fields["idempotency_digest"] = _sha256(asked)
+        while True:
+            known = self.filter(idempotency_hash=fields["idempotency_hash"]).first()
+            if known is not None:
+                if known.idempotency_digest != fields["idempotency_digest"]:
+                    raise IdempotencyConflict
+                return known
+            try:
+                with transaction.atomic(using=self.db):
+                    return self._create(fields)
+            except IntegrityError:
+                if not self.filter(idempotency_hash=fields["idempotency_hash"]).exists():
+                    raise
+
+    def _create(self, fields: Mapping[str, Any]) -> Process:
+        now = clock.read(self.db)
+        has_task = bool(fields.get("task_name"))
+        process = self.model(
+            **fields,
+            status=Status.PENDING.value if has_task else Status.RUNNING.value,
+            created_at=now,
+            updated_at=now,
+            started_at=None if has_task else now,
+            last_seq=1,
+            revision=1,
+            milestone_name="started",
+            milestone_message=STARTED_TEXT,
+            milestone_params={},
+        )
+        if process.max_duration is not None:
+            process.expires_at = now + timedelta(seconds=process.max_duration)
+        if has_task:
+            process.task_id = engines.get_engine().new_task_id()
+            process.due_at = now + timedelta(seconds=settings.REPUBLISH_AFTER)
+        with transaction.atomic(using=self.db):
+            process.save(using=self.db, force_insert=True)
+            process.event_set.create(
+                seq=1, type="milestone", name="started", message=STARTED_TEXT, translatable=True, happened_at=now
+            )
+            if has_task:
+                publish_on_commit(process)
+            process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
+        if has_task and engines.get_engine().is_eager():
+            process.refresh_from_db()
+        return process
+
+
+def publish_on_commit(process: Process) -> None:
+    """Tell a worker of a pending process once it is committed. Only a hint: the sweep sees the row too."""
+    engine = engines.get_engine()
+    message = partial(
+        engine.publish,
+        process.task_name,
+        task_id=process.task_id,
+        key=str(process.key),
+        options=dict(process.task_options),
+    )
+    process._on_commit(message)
+
+
+def check_options(
+    chosen: Mapping[str, Any], *, request: HttpRequest | None = None, details: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the columns for what was chosen of ``OPTIONS``, checked."""
+    params = None if details is None else values.as_json(dict(details), "details")
+    description, description_params = values.translatable(chosen.get("description"), "description", params)
+    fields: dict[str, Any] = {
+        "description": description,
+        "description_params": description_params,
+        "kind": values.kind(chosen.get("kind", "")),
+        "max_attempts": values.count(chosen.get("max_attempts", 1), "max_attempts", least=1),
+        "retry_delay": values.duration(chosen.get("retry_delay", 0), "retry_delay"),
+        "unit": values.text(chosen.get("unit"), "unit", limit=32),
+    }
+    for name in ("max_duration", "attempt_timeout", "lease"):
+        value = chosen.get(name)
+        fields[name] = None if value is None else values.positive_duration(value, name)
+    total = chosen.get("total")
+    fields["total"] = fields["initial_total"] = None if total is None else values.number(total, "total")
+    for name in URLS:
+        fields[name] = values.stored_url(chosen.get(name), name, request)
+    return fields
+
+
+def _owner_pk(owner: Any, request: HttpRequest | None) -> Any:
+    if owner is None:
+        user = getattr(request, "user", None)
+        return user.pk if user is not None and user.is_authenticated else None
+    if getattr(owner, "is_anonymous", False):
+        raise TypeError(
+            "owner is an AnonymousUser, who can own nothing. Pass request=request instead: "
+            "the user who is logged in, if there is one, becomes the owner."
+        )
+    if getattr(owner, "pk", None) is None:
+        raise TypeError(f"owner must be a saved user or None, not {owner!r:.100}.")
+    return owner.pk
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,207 @@
+"""Celery as the engine: ``progress_task`` makes a function the work of processes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, overload
+
+from celery import shared_task
+from celery.exceptions import Ignore
+from django.http import HttpRequest
+
+from . import dispatch, execution, leases
+from .exceptions import ProcessStopped
+from .models import Process
+from .publishing import CeleryEngine
+from .starting import OPTIONS, check_options
+
+__all__ = ["CeleryEngine", "ProgressTask", "current_process", "progress_task"]
+
+REFUSED = {
+    "bind": "the body gets the process as its first argument, and current_process() finds it anywhere",
+    "autoretry_for": "use max_attempts= and retry_delay=",
+    "retry_backoff": "use max_attempts= and retry_delay=",
+    "retry_kwargs": "use max_attempts= and retry_delay=",
+    "max_retries": "use max_attempts=, which counts the first attempt too",
+    "default_retry_delay": "use retry_delay=",
+    "serializer": "messages are JSON; give arguments that are, or the id of what they stand for",
+    "pydantic": "check the arguments in the body",
+}
+STARTED_WITH = {"context", "idempotency_key", "details"}
+MESSAGE_OPTIONS = {"queue", "priority", "routing_key", "exchange"}
+
+
+def current_process() -> Process | None:
+    """Return the process whose task's body executes here, or None."""
+    executing = execution.current.get()
+    return executing.process if executing is not None else None
+
+
+class ProgressTask:
+    """A function that processes execute, with what each of them begins with.
+
+    Calling it calls the function, with the process that you pass; nothing is started.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], declared: Mapping[str, Any], celery_options: Mapping[str, Any]
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.declared: Mapping[str, Any] = dict(declared)
+        self.options: Mapping[str, Any] = {}
+        self.started_with: dict[str, Any] = {}
+        self.signature = inspect.signature(function)
+        self.celery_task = self._registered(dict(celery_options))
+
+    def __repr__(self) -> str:
+        return f"<ProgressTask {self.function.__module__}.{self.function.__qualname__}>"
+
+    def __call__(self, process: Process, *args: Any, **kwargs: Any) -> Any:
+        """Call the body."""
+        return self.function(process, *args, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """The name under which Celery knows it."""
+        return str(self.celery_task.name)
+
+    def start(self, for_whom: Any = None, /, *args: Any, **kwargs: Any) -> Process:
+        """Start a process that calls the function with ``args`` and ``kwargs``, and return it.
+
+        ``for_whom`` is the request (the user who is logged in becomes the owner), a user,
+        or None. Raises what ``Process.objects.start()`` does, and ``TypeError`` for
+        arguments that the function doesn't take.
+        """
+        whose = {"request": for_whom} if isinstance(for_whom, HttpRequest) else {"owner": for_whom}
+        if for_whom is not None and "owner" in whose and not hasattr(for_whom, "is_authenticated"):
+            raise TypeError(
+                f"start() takes for whom it is first: a request, a user or None, not {for_whom!r:.80}. "
+                f"What the task is to work on comes after that."
+            )
+        self._check_arguments(args, kwargs)
+        return Process.objects.start(
+            task=self, args=args, kwargs=kwargs, options=self.options, **whose, **self.started_with
+        )
+
+    async def astart(self, for_whom: Any = None, /, *args: Any, **kwargs: Any) -> Process:
+        """Start a process from asynchronous code (see :meth:`start`)."""
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(self.start)(for_whom, *args, **kwargs)
+
+    def using(self, **changes: Any) -> ProgressTask:
+        """Return the same task with other options for what is started from it.
+
+        Takes what ``progress_task`` declares, ``context``, ``idempotency_key`` and
+        ``details``, and of Celery's options ``queue``, ``priority``, ``routing_key`` and
+        ``exchange``. Raises ``TypeError`` for any other.
+        """
+        unknown = set(changes) - set(OPTIONS) - STARTED_WITH - MESSAGE_OPTIONS
+        if unknown:
+            raise TypeError(
+                f"using() doesn't know {', '.join(sorted(unknown))}; "
+                f"it takes {', '.join(sorted({*OPTIONS, *STARTED_WITH, *MESSAGE_OPTIONS}))}."
+            )
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.declared = {**self.declared} | {name: value for name, value in changes.items() if name in OPTIONS}
+        copy.options = {**self.options} | {name: value for name, value in changes.items() if name in MESSAGE_OPTIONS}
+        copy.started_with = self.started_with | {name: value for name, value in changes.items() if name in STARTED_WITH}
+        check_options(copy.declared)
+        return copy
+
+    def delay(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: a process needs its row. See :meth:`start`."""
+        raise TypeError(
+            f"{self.function.__name__} reports to a process, so it is started by "
+            f"{self.function.__name__}.start(for_whom, …): a request, a user or None, and then its arguments. "
+            "To call just the function in your own code: "
+            f"{self.function.__name__}(process, …)."
+        )
+
+    apply_async = s = si = delay
+
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            self.signature.bind(None, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.function.__name__}{self.signature} can't be called so: {error}. "
+                "Its first argument is the process, which start() brings."
+            ) from None
+
+    def _registered(self, options: dict[str, Any]) -> Any:
+        @functools.wraps(self.function)
+        def run(celery_task: Any, key: str) -> Any:
+            return self._execute(celery_task.request, key)
+
+        # Celery looks at the signature of what it registers; ours is not the function's.
+        del run.__wrapped__
+        return shared_task(bind=True, **options)(run)
+
+    def _execute(self, request: Any, key: str) -> dict[str, str]:
+        """Execute the body for one message."""
+        eager = bool(request.is_eager)
+        executing = dispatch.claim(key, task_id=request.id, worker=request.hostname or "", delayed=not eager)
+        if executing is None:
+            # Not success: that would overwrite the result of the execution that has the process.
+            raise Ignore
+        process: Process = executing.process
+        before = execution.current.set(executing)
+        try:
+            with leases.held(executing, process._using):
+                try:
+                    value = self.function(process, *process.task_args, **process.task_kwargs)
+                except ProcessStopped as stop:
+                    dispatch.stopped(executing, stop)
+                    raise Ignore from None
+                except BaseException as error:
+                    dispatch.raised(executing, error)
+                    raise
+                if (mistake := dispatch.returned(executing, value)) is not None:
+                    raise mistake
+        finally:
+            execution.current.reset(before)
+        return {"process": str(process.key), "status": process.status}
+
+
+@overload
+def progress_task(function: Callable[..., Any], /) -> ProgressTask: ...
+@overload
+def progress_task(**options: Any) -> Callable[[Callable[..., Any]], ProgressTask]: ...
+
+
+def progress_task(
+    function: Callable[..., Any] | None = None, /, **options: Any
+) -> ProgressTask | Callable[[Callable[..., Any]], ProgressTask]:
+    """Make a function the work of processes; it gets the process as its first argument.
+
+    Its own options say what each process begins with, as in ``Process.objects.start()``:
+    ``description``, ``kind``, ``max_duration``, ``max_attempts`` (1: at most once),
+    ``retry_delay``, ``attempt_timeout``, ``lease``, ``total``, ``unit`` and the URLs. All
+    others are Celery's (``name``, ``queue``, ``rate_limit``, ``time_limit`` …). Raises
+    ``TypeError`` for those of Celery's that would take away what the process guarantees.
+    """
+    for name, way_out in REFUSED.items():
+        if name in options:
+            raise TypeError(f"progress_task doesn't take {name}=: {way_out}.")
+    declared = {name: options.pop(name) for name in list(options) if name in OPTIONS}
+    check_options(declared)
+    if function is not None and not callable(function):
+        raise TypeError("progress_task takes keyword arguments only: @progress_task(description=…).")
+
+    def decorate(function: Callable[..., Any]) -> ProgressTask:
+        parameters = list(inspect.signature(function).parameters.values())
+        if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+            raise TypeError(f"{function.__name__}() must take the process as its first argument.")
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"{function.__name__}() is asynchronous, which Celery can't execute; "
+                "write a plain function that calls asgiref's async_to_sync()."
+            )
+        return ProgressTask(function, declared, options)
+
+    return decorate if function is None else decorate(function)

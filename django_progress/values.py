@@ -1,0 +1,279 @@
+"""The gate in: everything a developer or a visitor hands over is checked and bounded here.
+
+Databases differ in what they accept (PostgreSQL refuses NUL and lone surrogates, MariaDB
+refuses JSON nested deeper than 32 levels, SQLite takes anything), so nothing reaches one
+before it has been made equal for all. Wrong types raise ``TypeError`` and wrong values
+``ValueError``, naming the argument; text that is merely too long is cut, and ends in "…".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
+
+from .conf import settings
+from .exceptions import UnsafeURL
+
+__all__ = [
+    "as_json",
+    "count",
+    "display_url",
+    "duration",
+    "event_type",
+    "identifier",
+    "kind",
+    "milestone_name",
+    "number",
+    "public_text",
+    "stored_url",
+    "summary",
+    "text",
+    "translatable",
+]
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+MAX_DEPTH = 30  # MariaDB's JSON_VALID() gives up at 32.
+MAX_NUMBER = 2.0**53  # Past this a float no longer counts one by one.
+MAX_NAME = 64
+RESERVED = {"started": "start()", "done": "succeed()", "failed": "fail()"}
+
+_lines = re.compile(r"\r\n?|[\u2028\u2029]")
+_unstorable = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_url_refused = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
+_slug = re.compile(r"[-a-zA-Z0-9_]+\Z")
+_lazy_text = type(gettext_lazy(""))
+
+
+def clean(value: str) -> str:
+    """Return ``value`` as every database stores it: one kind of line end, nothing invisible."""
+    return _unstorable.sub(REPLACEMENT, _lines.sub("\n", value))
+
+
+def text(value: object, name: str, *, limit: int | None = None, required: bool = False) -> str:
+    """Return a text that can be stored and shown, cut to ``limit`` characters (``MAX_TEXT``)."""
+    limit = settings.MAX_TEXT if limit is None else limit
+    if isinstance(value, bytes):
+        raise TypeError(f"{name} must be text, not bytes; decode it first.")
+    if not isinstance(value, str):
+        value = "" if value is None else str(value)
+    result = clean(value[: limit + 1])
+    if len(value) > limit:
+        result = result[: limit - 1] + ELLIPSIS
+    if required and not result.strip():
+        raise ValueError(f"{name} must not be empty.")
+    return result
+
+
+def translatable(
+    value: object, name: str, params: Mapping[str, Any] | None = None, *, required: bool = False
+) -> tuple[str, dict[str, Any] | None]:
+    """Return the text to store, and the parameters to format it with when shown.
+
+    A lazy translation is stored as its msgid, so that each viewer reads it in their own
+    language; the parameters are None for text that must be shown as it is.
+    """
+    if isinstance(value, Promise):
+        args: tuple[Any, ...] = getattr(value, "_args", ())
+        if type(value) is _lazy_text and len(args) == 1 and isinstance(args[0], str):
+            return text(args[0], name, required=required), dict(params or {})
+        value = str(value)
+    return text(value, name, required=required), None
+
+
+def public_text(value: str, params: Mapping[str, Any] | None) -> str:
+    """Return a stored text in the language that is active now (see :func:`translatable`)."""
+    if params is None or not value:
+        return value
+    translated = gettext(value)
+    if not params:
+        return translated
+    try:
+        return translated % params
+    except (KeyError, TypeError, ValueError):
+        return translated
+
+
+def identifier(value: object, name: str) -> str:
+    """Return a short machine-readable name: 1 to 64 characters without white space."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}.")
+    if not value or len(value) > MAX_NAME or clean(value) != value or re.search(r"\s", value):
+        raise ValueError(f"{name} must be 1 to {MAX_NAME} characters without white space, not {value[:80]!r}.")
+    return value
+
+
+def event_type(value: object) -> str:
+    """Return the type of an event, which may be the developer's own."""
+    return identifier(value, "type")
+
+
+def milestone_name(value: object) -> str:
+    """Return the name of a milestone; the ones that the app sets itself are refused."""
+    result = identifier(value, "A milestone's name")
+    if result in RESERVED:
+        raise ValueError(f"The milestone {result!r} is reserved: it is reached by {RESERVED[result]}.")
+    return result
+
+
+def kind(value: object) -> str:
+    """Return a kind: a slug of up to 100 characters, or the empty string."""
+    if not isinstance(value, str):
+        raise TypeError(f"kind must be a str, not {type(value).__name__}.")
+    if value and (len(value) > 100 or not _slug.match(value)):
+        raise ValueError(f"kind must be a slug of up to 100 characters, such as 'flight-search', not {value[:80]!r}.")
+    return value
+
+
+def number(value: object, name: str) -> float:
+    """Return an amount of work: finite, not negative, and small enough to be counted exactly."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not a bool.")
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        result = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}.") from None
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}.")
+    if not 0 <= result <= MAX_NUMBER:
+        raise ValueError(f"{name} must be between 0 and 2**53, not {str(result)[:40]}.")
+    return result
+
+
+def count(value: object, name: str, *, least: int = 0) -> int:
+    """Return a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}.")
+    if not least <= value <= 2**31 - 1:
+        raise ValueError(f"{name} must be at least {least}, and less than 2**31.")
+    return value
+
+
+def duration(value: object, name: str, *, least: float = 0.0) -> float:
+    """Return seconds, from seconds or a timedelta; at most ten years."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be seconds or a timedelta, not {type(value).__name__}.")
+    if not least <= value <= 10 * 366 * 86400 or (least == 0 and value < 0):
+        raise ValueError(f"{name} must be at least {least:g} seconds and at most ten years, not {str(value)[:40]}.")
+    return float(value)
+
+
+def positive_duration(value: object, name: str) -> float:
+    """Return seconds of more than nothing."""
+    result = duration(value, name)
+    if result == 0:
+        raise ValueError(f"{name} must be more than 0 seconds.")
+    return result
+
+
+def as_json(value: object, name: str, *, limit: int | None = None) -> Any:
+    """Return ``value`` as the JSON that will be read back: plain, bounded, alike on every database.
+
+    Dates, UUIDs, decimals and lazy text become strings. Raises ``TypeError`` for what has
+    no place in JSON (NaN and circular references included) and ``ValueError`` for what is
+    too large or nested too deeply.
+    """
+    limit = settings.MAX_JSON if limit is None else limit
+    try:
+        encoded = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+        if len(encoded.encode("utf-8", "replace")) > limit:
+            raise ValueError(f"{name} is larger than {limit} bytes of JSON; store it elsewhere and keep a reference.")
+        return _plain(json.loads(encoded), name, MAX_DEPTH)
+    except RecursionError:
+        raise ValueError(f"{name} is nested more than {MAX_DEPTH} levels deep.") from None
+    except TypeError as error:
+        raise TypeError(f"{name} can't be stored as JSON: {text(error, 'error', limit=200)}") from None
+    except ValueError as error:
+        if "Circular" in str(error) or "JSON compliant" in str(error):
+            raise TypeError(f"{name} can't be stored as JSON: {text(error, 'error', limit=200)}") from None
+        raise
+
+
+def _plain(value: Any, name: str, depth: int) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, (dict, list)):
+        if depth == 0:
+            raise ValueError(f"{name} is nested more than {MAX_DEPTH} levels deep.")
+        if isinstance(value, list):
+            return [_plain(item, name, depth - 1) for item in value]
+        return {clean(key): _plain(item, name, depth - 1) for key, item in value.items()}
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        return str(value) if abs(value) < 10**1000 else f"about 1e{int(math.log10(abs(value)))}"
+    return value
+
+
+def summary(value: object, reason: Exception) -> dict[str, str]:
+    """Return what stands for a returned value that can't be stored, and why it does."""
+    try:
+        shown = repr(value)
+    except Exception:
+        shown = f"<{type(value).__name__}>"
+    return {
+        "not_stored": text(reason, "reason", limit=300),
+        "type": text(f"{type(value).__module__}.{type(value).__qualname__}", "type", limit=200),
+        "summary": text(shown, "summary", limit=500),
+    }
+
+
+def stored_url(value: object, name: str, request: HttpRequest | None = None) -> str:
+    """Return a URL that a process may lead to; an absolute one of this very site becomes relative.
+
+    Raises ``UnsafeURL`` for another scheme, another host (see ``ALLOWED_REDIRECT_HOSTS``),
+    white space, backslashes and control characters.
+    """
+    if value is None:
+        return ""
+    url = str(value)
+    if not url:
+        return ""
+    if request is not None and not _url_refused.search(url):
+        parts = _split(url)
+        if parts is not None and parts.scheme in ("http", "https") and parts.netloc == request.get_host():
+            url = parts._replace(scheme="", netloc="").geturl() or "/"
+    if len(url) > 2_000:
+        raise UnsafeURL(f"{name} is longer than 2,000 characters.")
+    if not display_url(url):
+        raise UnsafeURL(
+            f"{name} must be a path of this site that begins with one slash, or a http(s) URL of a host named in "
+            f"DJANGO_PROGRESS['ALLOWED_REDIRECT_HOSTS'], without spaces or backslashes; not {url[:200]!r}."
+        )
+    return url
+
+
+def display_url(url: str) -> str:
+    """Return ``url`` if a browser may be sent there, else the empty string. Use it at every way out."""
+    if not url or _url_refused.search(url):
+        return ""
+    parts = _split(url)
+    if parts is None:
+        return ""
+    if not parts.scheme and not parts.netloc:
+        return url if url.startswith("/") and not url.startswith("//") else ""
+    if parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.password is None:
+        allowed = {host.lower() for host in settings.ALLOWED_REDIRECT_HOSTS}
+        return url if parts.netloc.lower() in allowed or parts.hostname in allowed else ""
+    return ""
+
+
+def _split(url: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts
