@@ -13,7 +13,7 @@ from . import execution, signals
 from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
-from .status import ACTIVE, TERMINAL, Outcome, Status, sources
+from .status import ACTIVE, Outcome, Status, sources
 from .writes import NOW, Add, AtLeast, Guard, NewEvent, Written, write
 
 if TYPE_CHECKING:
@@ -89,11 +89,10 @@ class Guarded:
 
     def _check(self, executing: execution.Execution | None) -> None:
         """Stop here if there is a reason to, without writing."""
-        row = self._fresh()
-        overdue = self._expire_if_overdue()
-        if row is None or overdue or row.status in TERMINAL or (executing and row.attempt_token != executing.token):
+        row = self.__class__._default_manager.using(self._using).with_now().filter(pk=self.pk).first()  # type: ignore[attr-defined]
+        if row is None or row.is_finished or (executing and row.attempt_token != executing.token):
             self._explain(executing)
-        if executing is not None and self._cancel_requested():
+        elif executing is not None and row.is_stopping:
             raise ProcessCancelled
 
     def _explain(self, executing: execution.Execution | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,8 @@ class Heart:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[str, tuple[float, str]] = {}
-        self._idle = threading.Event()
+        self._due: dict[str, float] = {}
+        self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
@@ -36,8 +38,9 @@ class Heart:
             self.__init__()  # type: ignore[misc]
         with self._lock:
             self._held[executing.token] = (executing.lease, using)
+            self._due[executing.token] = time.monotonic() + interval(executing.lease)
+            self._changed.set()
             if self._thread is None:
-                self._idle.clear()
                 self._thread = threading.Thread(target=self._run, name="django_progress heartbeat", daemon=True)
                 self._thread.start()
 
@@ -45,26 +48,41 @@ class Heart:
         """Let the lease of ``executing`` be."""
         with self._lock:
             self._held.pop(executing.token, None)
-            if not self._held:
-                self._idle.set()
+            self._due.pop(executing.token, None)
+            self._changed.set()
 
     def _run(self) -> None:
         try:
             while True:
-                self._idle.wait(settings.HEARTBEAT)
                 with self._lock:
-                    held = dict(self._held)
-                    if not held:
+                    self._changed.clear()
+                    if not self._held:
                         self._thread = None
                         return
-                try:
-                    renew(held)
-                except (DatabaseError, InterfaceError) as error:
-                    # The next beat tries again; a lease outlives several.
-                    logger.warning("A heartbeat could not be written: %s", error)
-                    connections.close_all()
+                    now = time.monotonic()
+                    due = {token: self._held[token] for token, moment in self._due.items() if moment <= now}
+                    for token, (lease, _using) in due.items():
+                        self._due[token] = now + interval(lease)
+                    pause = min(self._due.values()) - now
+                if due:
+                    self._beat(due)
+                else:
+                    self._changed.wait(pause)
         finally:
             connections.close_all()
+
+    def _beat(self, due: dict[str, tuple[float, str]]) -> None:
+        try:
+            renew(due)
+        except (DatabaseError, InterfaceError) as error:
+            # The next beat tries again; a lease outlives several.
+            logger.warning("A heartbeat could not be written: %s", error)
+            connections.close_all()
+
+
+def interval(lease: float) -> float:
+    """Return the seconds between two beats: at least four fit into a lease."""
+    return float(min(settings.HEARTBEAT, lease / 4))
 
 
 def renew(held: dict[str, tuple[float, str]]) -> None:

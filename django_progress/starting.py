@@ -123,8 +123,8 @@ class ProcessManager(models.Manager["Process"]):
         if idempotency_key is None and request is not None:
             idempotency_key = request.headers.get("Idempotency-Key")
         if idempotency_key is None:
-            return self._create(fields)
-        return self._create_once(fields, idempotency_key)
+            return _brought_up_to_date(self._create(fields))
+        return _brought_up_to_date(self._create_once(fields, idempotency_key))
 
     async def astart(self, *args: Any, **kwargs: Any) -> Process:
         """Start a process from asynchronous code (see :meth:`start`)."""
@@ -145,7 +145,8 @@ class ProcessManager(models.Manager["Process"]):
         while True:
             try:
                 with transaction.atomic(using=self.db):
-                    return self._create(fields)
+                    again = self._create(fields)
+                return _brought_up_to_date(again)
             except IntegrityError:
                 if (active := self.filter(retry_slot=row.pk).first()) is not None:
                     return active
@@ -198,9 +199,14 @@ class ProcessManager(models.Manager["Process"]):
             if has_task:
                 publish_on_commit(process)
             process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
-        if has_task and engines.get_engine().is_eager():
-            process.refresh_from_db()
         return process
+
+
+def _brought_up_to_date(process: Process) -> Process:
+    """Reload what may have been executed already, because Celery executes eagerly."""
+    if process.task_name and engines.get_engine().is_eager():
+        process.refresh_from_db()
+    return process
 
 
 def publish_on_commit(process: Process) -> None:

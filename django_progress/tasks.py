@@ -51,10 +51,15 @@ class ProgressTask:
         functools.update_wrapper(self, function)
         self.function = function
         self.declared: Mapping[str, Any] = dict(declared)
-        self.options: Mapping[str, Any] = {}
+        # Celery calls these attributes of a task deprecated; as options of its messages they are not.
+        self.options: Mapping[str, Any] = {
+            name: value for name, value in celery_options.items() if name in MESSAGE_OPTIONS
+        }
         self.started_with: dict[str, Any] = {}
         self.signature = inspect.signature(function)
-        self.celery_task = self._registered(dict(celery_options))
+        self.celery_task = self._registered(
+            {name: value for name, value in celery_options.items() if name not in MESSAGE_OPTIONS}
+        )
 
     def __repr__(self) -> str:
         return f"<ProgressTask {self.function.__module__}.{self.function.__qualname__}>"

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from . import views
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"<!doctype html><title>{request.path}</title><h1>{request.path}</h1>")
+
+
+urlpatterns = [
+    path("flights/search/", views.search, name="search"),
+    path("flights/api/", views.search_api, name="search-api"),
+    path("flights/results/<uuid:key>/", views.results, name="results"),
+    path("flights/sorry/", page, name="sorry"),
+    path("parcels/", page, name="parcels"),
+]

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
+
+from django_progress.models import Process
+
+from .tasks import search_flights
+
+
+@require_POST
+def search(request: HttpRequest) -> HttpResponse:
+    process = search_flights.start(request, query=request.POST.get("query", "flight #1234"))
+    return process.redirect_to_wait(request)
+
+
+@require_POST
+def search_api(request: HttpRequest) -> HttpResponse:
+    process = search_flights.start(request, query="flight #1234")
+    return process.accepted(request)
+
+
+def results(request: HttpRequest, key: str) -> HttpResponse:
+    return render(request, "travel/results.html", {"process": Process.objects.get(key=key)})
