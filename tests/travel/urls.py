@@ -15,5 +15,7 @@ urlpatterns = [
     path("flights/api/", views.search_api, name="search-api"),
     path("flights/results/<uuid:key>/", views.results, name="results"),
     path("flights/sorry/", page, name="sorry"),
+    path("flights/late/", page, name="late"),
     path("parcels/", page, name="parcels"),
+    path("host/<int:version>/<uuid:key>/", views.host, name="host"),
 ]

@@ -23,3 +23,9 @@ def search_api(request: HttpRequest) -> HttpResponse:
 
 def results(request: HttpRequest, key: str) -> HttpResponse:
     return render(request, "travel/results.html", {"process": Process.objects.get(key=key)})
+
+
+def host(request: HttpRequest, version: int, key: str) -> HttpResponse:
+    """Show the wait fragment in a page that brings its own htmx."""
+    script = f"django_htmx/htmx-{version}.min.js"
+    return render(request, "travel/host.html", {"process": Process.objects.get(key=key), "script": script})

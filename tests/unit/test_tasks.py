@@ -59,10 +59,9 @@ def test_start_that_is_rolled_back_leaves_nothing(recorder: Recorder) -> None:
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         tasks.import_rows.start(None, upload_id=3)
         raise ZeroDivisionError
-    with transaction.atomic():
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
-            tasks.import_rows.start(None, upload_id=3)
-            raise ZeroDivisionError
+    with transaction.atomic(), pytest.raises(ZeroDivisionError), transaction.atomic():
+        tasks.import_rows.start(None, upload_id=3)
+        raise ZeroDivisionError
     assert not Process.objects.exists()
     assert recorder.published == []
 
