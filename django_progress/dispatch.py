@@ -11,21 +11,21 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import router, transaction
 from django.utils.translation import gettext_noop
 
 from . import engines, errors, execution, values
 from .clock import DatabaseNow
 from .clock import read as read_clock
 from .conf import settings
-from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessStopped
+from .exceptions import ProcessCancelled, ProcessFinished, ProcessStopped
 from .lifecycle import CANCELLED_TEXT, failure_changes, failure_event
 from .models import Attempt, Process
 from .starting import publish_on_commit
-from .status import Outcome, Status
-from .writes import Add, FirstNow, Guard, Later, NewEvent, write
+from .status import TERMINAL, Outcome, Status
+from .writes import Add, FirstNow, Guard, Later, NewEvent
 
 __all__ = ["abandoned", "claim", "raised", "returned", "stopped"]
 
@@ -42,7 +42,7 @@ def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> 
     None is for a message that comes twice, too late, too early (unless ``delayed`` is
     false) or for a process that is gone: its receiver has nothing to do.
     """
-    process = Process.objects.filter(key=key).first()
+    process = _find(key)
     if process is None:
         logger.warning("A message names process %s, which does not exist (any more); nothing was done.", key)
         return None
@@ -66,7 +66,7 @@ def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> 
     guard = Guard((Status.PENDING,), token="", task_id=task_id, due=delayed)
     lease = process.lease or settings.LEASE
     with transaction.atomic(using=process._using):
-        if write(process._using, process.pk, guard, changes, event) is None:
+        if process._write(guard, changes, event) is None:
             process._expire_if_overdue()
             return None
         process.refresh_from_db()
@@ -95,10 +95,19 @@ def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> 
     return executing
 
 
+def _find(key: str) -> Process | None:
+    try:
+        UUID(key)
+    except ValueError:
+        return None
+    # A message may be faster than a replica.
+    return Process.objects.using(router.db_for_write(Process)).filter(key=key).first()
+
+
 def returned(executing: execution.Execution, value: Any) -> Exception | None:
     """Settle an execution whose body returned ``value``; return an error that the body made in doing so."""
     process: Process = executing.process
-    if executing.finished:
+    if _is_over(executing):
         return None
     if executing.asked == "requeue" and value is not None:
         error = TypeError("The task called requeue(), which hands on to its next execution, and returned a value too.")
@@ -135,23 +144,24 @@ def raised(executing: execution.Execution, error: BaseException) -> None:
         process.key, process.task_name, process.attempt_number, process.max_attempts, failure.reference,
         exc_info=error,
     )  # fmt: skip
-    if executing.finished:
-        return
-    _try_again(process, executing.token, failure, Outcome.FAILED)
+    if not _is_over(executing):
+        _try_again(process, executing.token, failure, Outcome.FAILED)
 
 
 def stopped(executing: execution.Execution, stop: ProcessStopped) -> None:
     """Settle an execution that was stopped from outside."""
     process: Process = executing.process
-    if isinstance(stop, ProcessCancelled):
-        _cancelled(process, executing.token)
-    elif isinstance(stop, ProcessExpired):
-        process._expire_if_overdue()
-    _let_go(process, executing.token)
+    if isinstance(stop, ProcessCancelled) and _cancelled(process, executing.token):
+        return
+    if not _let_go(process, executing.token):
+        # Nobody stopped it, it only says so.
+        raised(executing, stop)
 
 
 def abandoned(attempt: Attempt, outcome: Outcome) -> None:
     """Settle an execution whose worker is lost, or that took too long."""
+    if attempt.cancel_requested_at is not None and _cancelled(attempt.process, attempt.token):
+        return
     text = LOST_TEXT if outcome == Outcome.LOST else TIMED_OUT_TEXT
     _try_again(attempt.process, attempt.token, errors.describe(text), outcome)
 
@@ -164,7 +174,10 @@ def _storable(value: Any) -> Any:
 
 
 def _try_again(process: Process, token: str, failure: errors.Failure, outcome: Outcome) -> None:
-    process.refresh_from_db(fields=["attempt_number", "max_attempts", "retry_delay", "expires_at"])
+    try:
+        process.refresh_from_db(fields=["attempt_number", "max_attempts", "retry_delay", "expires_at"])
+    except Process.DoesNotExist:
+        return
     delay = process.retry_delay
     attempts_left = process.max_attempts - process.attempt_number
     in_time = process.expires_at is None or read_clock(process._using) + timedelta(seconds=delay) < process.expires_at
@@ -179,7 +192,6 @@ def _try_again(process: Process, token: str, failure: errors.Failure, outcome: O
         event = failure_event(Status.FAILED, failure)
         done = process._finish(guard, Status.FAILED, failure_changes(failure), event, outcome)
     if not done:
-        process._expire_if_overdue()
         _let_go(process, token)
 
 
@@ -195,31 +207,25 @@ def _hand_on(
 ) -> bool:
     """Make a running process pending for its next execution; a request to cancel comes first."""
     using = process._using
-    ticks = process._ticks()
-    task_id = engines.get_engine().new_task_id()
+    attempts = Attempt.objects.using(using).executing().filter(token=token)
+    if attempts.filter(cancel_requested_at__isnull=False).exists():
+        return _cancelled(process, token)
     changes: dict[str, Any] = {
-        **process._tick_changes(ticks),
         "status": Status.PENDING.value,
         "attempt_token": "",
-        "task_id": task_id,
-        "publish_count": 0,
+        "task_id": engines.get_engine().new_task_id(),
+        "publish_count": 0 if delay else 1,
         "next_attempt_at": Later(delay) if delay else None,
         "due_at": Later(delay or settings.REPUBLISH_AFTER),
     }
     if anew:
         changes["attempt_number"] = 0
     with transaction.atomic(using=using):
-        if write(using, process.pk, Guard((Status.RUNNING,), token=token), changes, event) is None:
+        if process._write(Guard((Status.RUNNING,), token=token), changes, event) is None:
             return False
         # Not seen yet, or not made yet: whoever asks from now on finds the process pending.
-        closed = (
-            Attempt.objects.using(using)
-            .executing()
-            .filter(token=token, cancel_requested_at=None)
-            .update(outcome=outcome.value, finished_at=DatabaseNow(), **(attempt or {}))
-        )
-        if closed:
-            ticks.taken()
+        unasked = attempts.filter(cancel_requested_at=None)
+        if unasked.update(outcome=outcome.value, finished_at=DatabaseNow(), **(attempt or {})):
             process.refresh_from_db()
             if not delay:
                 publish_on_commit(process)
@@ -230,14 +236,31 @@ def _hand_on(
 
 def _cancelled(process: Process, token: str) -> bool:
     attempt = Attempt.objects.using(process._using).filter(token=token).first()
-    changes = {"ended_by": attempt.cancel_requested_by_id if attempt else None}
+    changes = {"ended_by_id": attempt.cancel_requested_by_id if attempt else None}
     event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
     guard = Guard((Status.RUNNING,), token=token)
     return process._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED)
 
 
-def _let_go(process: Process, token: str) -> None:
-    """Close an attempt that has nothing more to say."""
+def _is_over(executing: execution.Execution) -> bool:
+    """Say whether the body has ended its process; it may have been rolled back since."""
+    if not executing.finished:
+        return False
+    row = executing.process._fresh()
+    if row is not None and row.status not in TERMINAL:
+        executing.finished = False
+        executing.process.refresh_from_db()
+    return executing.finished
+
+
+def _let_go(process: Process, token: str) -> bool:
+    """Close an attempt that has nothing more to say; return False for one that still holds its process."""
+    if process._expire_if_overdue():
+        return True
+    row = process._fresh()
+    if row is not None and row.attempt_token == token:
+        return False
     Attempt.objects.using(process._using).executing().filter(token=token).update(
         outcome=Outcome.SUPERSEDED.value, finished_at=DatabaseNow()
     )
+    return True

@@ -7,16 +7,19 @@ import traceback
 from typing import NamedTuple
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext_noop
 
 from . import values
 
 __all__ = ["Failure", "describe"]
 
 MAX_DETAIL = 20_000
+MAX_CHAIN = 50
+"""How many exceptions of a chain are told, the last ones."""
 # Without the letters and digits that are mistaken for one another when read aloud.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-GENERIC = "Something went wrong on our side."
+GENERIC = gettext_noop("Something went wrong on our side.")
 
 
 class Failure(NamedTuple):
@@ -37,6 +40,8 @@ def describe(error: BaseException | str | Promise) -> Failure:
     secrets: people get a plain sentence and a reference, staff get the traceback.
     """
     if not isinstance(error, BaseException):
+        if not isinstance(error, (str, Promise)):
+            raise TypeError(f"error must be a text or an exception, not {error!r:.100}.")
         return Failure(values.text(error, "error", required=True), "", "")
     reference = "".join(secrets.choice(ALPHABET) for _ in range(8))
     return Failure(GENERIC, reference, _traceback(error))
@@ -44,7 +49,7 @@ def describe(error: BaseException | str | Promise) -> Failure:
 
 def _traceback(error: BaseException) -> str:
     try:
-        lines = "".join(traceback.format_exception(error, chain=_depth(error) < 50))
+        lines = "".join(_last_of_chain(error).format())
     except Exception:
         lines = f"{type(error).__module__}.{type(error).__qualname__} (its traceback can't be formatted)"
     if len(lines) > MAX_DETAIL:
@@ -53,10 +58,13 @@ def _traceback(error: BaseException) -> str:
     return values.clean(lines)
 
 
-def _depth(error: BaseException) -> int:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        current = current.__cause__ or current.__context__
-    return len(seen)
+def _last_of_chain(error: BaseException) -> traceback.TracebackException:
+    """Return the traceback without those exceptions that are too far back to tell much."""
+    told = link = traceback.TracebackException.from_exception(error)
+    for _ in range(MAX_CHAIN - 1):
+        earlier = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        if earlier is None:
+            return told
+        link = earlier
+    link.__cause__ = link.__context__ = None
+    return told

@@ -7,12 +7,13 @@ variables; there the process that the body was given still knows its execution.
 
 from __future__ import annotations
 
+import threading
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Execution", "MilestoneReached", "Ticks", "current"]
+__all__ = ["Execution", "MilestoneReached", "Numbers", "Ticks", "current"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,18 @@ class MilestoneReached:
         return self.description or self.name
 
 
+class Numbers(NamedTuple):
+    """Reported numbers on their way into the row."""
+
+    added: float
+    current: float | None
+    total: float | None
+    unit: str | None
+
+
 @dataclass(slots=True)
 class Ticks:
-    """Reported numbers that are not written yet."""
+    """Reported numbers that are not written yet. The threads of a body may share them."""
 
     added: float = 0.0
     current: float | None = None
@@ -38,16 +48,27 @@ class Ticks:
     event_at: float = field(default_factory=time.monotonic)
     rate: float | None = None
     samples: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def pending(self) -> bool:
         return bool(self.added) or self.current is not None or self.total is not None or self.unit is not None
 
-    def taken(self) -> None:
-        """Forget what has been written."""
-        self.flushed_at = time.monotonic()
-        self.added = 0.0
-        self.current = self.total = self.unit = None
+    def take(self) -> Numbers:
+        """Take what is to be written now; nobody else will write it."""
+        with self.lock:
+            taken = Numbers(self.added, self.current, self.total, self.unit)
+            self.added = 0.0
+            self.current = self.total = self.unit = None
+            return taken
+
+    def put_back(self, taken: Numbers) -> None:
+        """Keep for the next write what this one did not take."""
+        with self.lock:
+            self.added += taken.added
+            self.current = taken.current if self.current is None else self.current
+            self.total = taken.total if self.total is None else self.total
+            self.unit = taken.unit if self.unit is None else self.unit
 
 
 @dataclass(slots=True, eq=False)

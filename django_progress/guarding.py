@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.utils.translation import gettext_noop
 
 from . import execution, signals
@@ -14,7 +14,7 @@ from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
 from .status import ACTIVE, Outcome, Status, sources
-from .writes import NOW, Add, AtLeast, Guard, NewEvent, Written, write
+from .writes import NOW, Add, AtLeast, Guard, NewEvent, Peak, Written, write
 
 if TYPE_CHECKING:
     from .models import Process
@@ -32,16 +32,21 @@ class Guarded:
         status: str
         last_seq: int
         revision: int
+        executions: int
+        current: float
+        total: float | None
+        percent_peak: float
+        event_set: Any
         _meta: Any
         _state: Any
         refresh_from_db: Any
 
         def _ticks(self) -> execution.Ticks: ...
-        def _tick_changes(self, ticks: execution.Ticks) -> dict[str, Any]: ...
+        def _columns(self, ticks: execution.Ticks, numbers: execution.Numbers) -> dict[str, Any]: ...
 
     @property
     def _using(self) -> str:
-        return str(self._state.db or "default")
+        return router.db_for_write(self.__class__, instance=self)  # type: ignore[arg-type]
 
     def _execution(self) -> execution.Execution | None:
         executing = execution.current.get()
@@ -66,26 +71,39 @@ class Guarded:
     def _on_commit(self, function: Callable[[], Any]) -> None:
         transaction.on_commit(function, using=self._using, robust=True)
 
-    def _cancel_requested(self) -> bool:
-        return bool(self._attempts().executing().filter(process_id=self.pk, cancel_requested_at__isnull=False).exists())
+    def _report(self, event: NewEvent | None, changes: dict[str, Any] | None = None) -> None:
+        if event is None and not changes and not self._ticks().pending:
+            self._check(self._execution())
+        else:
+            self._settle(self._put(event, changes or {}))
 
-    def _report(self, event: NewEvent | None, changes: dict[str, Any] | None = None) -> int:
+    def _put(self, event: NewEvent | None, changes: dict[str, Any]) -> Written | None:
+        """Write as whoever executes here may; None if that was refused."""
         executing = self._execution()
-        ticks = self._ticks()
-        changes = {**self._tick_changes(ticks), **(changes or {})}
-        if event is None and not changes:
-            self._check(executing)
-            return self.last_seq
-        guard = Guard(ACTIVE, token=executing.token if executing else None)
-        written = write(self._using, self.pk, guard, changes, event)
+        return self._write(Guard(ACTIVE, token=executing.token if executing else None), changes, event)
+
+    def _settle(self, written: Written | None) -> None:
+        """Stop here if a write was refused or cancelling was asked for. Not for within a transaction of our own."""
+        executing = self._execution()
         if written is None:
             self._explain(executing)
-        else:
-            ticks.taken()
+        elif executing is not None and written.cancel_requested:
+            raise ProcessCancelled
+
+    def _write(self, guard: Guard, changes: dict[str, Any], event: NewEvent | None = None) -> Written | None:
+        """Write, the gathered numbers included; these are kept for the next write if this one does not happen."""
+        ticks = self._ticks()
+        numbers = ticks.take()
+        changes = {**self._columns(ticks, numbers), **changes}
+        written = None
+        try:
+            written = write(self._using, self.pk, guard, changes, event)
+        finally:
+            if written is None:
+                ticks.put_back(numbers)
+        if written is not None:
             self._apply(written, changes)
-            if executing is not None and written.cancel_requested:
-                raise ProcessCancelled
-        return self.last_seq
+        return written
 
     def _check(self, executing: execution.Execution | None) -> None:
         """Stop here if there is a reason to, without writing."""
@@ -114,25 +132,44 @@ class Guarded:
             if isinstance(value, Add):
                 setattr(self, name, getattr(self, name) + value.value)
             elif isinstance(value, AtLeast):
-                setattr(self, name, max(getattr(self, name), value.value))
+                setattr(self, name, max(getattr(self, name), value.value) + value.more)
+            elif isinstance(value, Peak):
+                # Comes before the numbers, as in SQL.
+                share = min(1.0, self.current / self.total) if self.total else 0.0
+                setattr(self, name, max(getattr(self, name), share))
             elif not isinstance(value, tuple):
                 setattr(self, name, value)
 
-    def _end(self, status: Status, changes: dict[str, Any], event: NewEvent, outcome: Outcome | None = None) -> None:
+    def _end(self, status: Status, changes: dict[str, Any], event: NewEvent, late: NewEvent | None = None) -> None:
         executing = self._execution()
         guard = Guard(sources(status), token=executing.token if executing else None)
-        default = Outcome(status.value) if executing else Outcome.SUPERSEDED
-        if not self._finish(guard, status, changes, event, outcome if executing and outcome else default):
-            self._explain(executing)
+        outcome = Outcome(status.value) if executing else Outcome.SUPERSEDED
         if executing is not None:
-            executing.finished = True
+            executing.finished = True  # Before the signal is sent, whose receivers are in the body too.
+        done = False
+        try:
+            done = self._finish(guard, status, changes, event, outcome, late)
+        finally:
+            if executing is not None:
+                executing.finished = done
+        if not done:
+            self._explain(executing)
 
-    def _finish(self, guard: Guard, status: Status, changes: dict[str, Any], event: NewEvent, outcome: Outcome) -> bool:
-        """Make it terminal, close its attempt and log the end, unless somebody was faster."""
-        ticks = self._ticks()
+    def _finish(
+        self,
+        guard: Guard,
+        status: Status,
+        changes: dict[str, Any],
+        event: NewEvent,
+        outcome: Outcome,
+        late: NewEvent | None = None,
+    ) -> bool:
+        """Make it terminal, close its attempt and log the end, unless somebody was faster.
+
+        ``late`` says it instead of ``event`` if cancelling was asked for.
+        """
         error = {name: value for name, value in changes.items() if name.startswith("error")}
         changes = {
-            **self._tick_changes(ticks),
             "status": status.value,
             "finished_at": NOW,
             "attempt_token": "",
@@ -142,16 +179,23 @@ class Guarded:
             **changes,
         }
         with transaction.atomic(using=self._using):
-            written = write(self._using, self.pk, guard, changes, event)
-            if written is None:
+            if self._write(guard, changes, event) is None:
                 return False
             self._attempts().executing().filter(process_id=self.pk).update(
                 outcome=outcome.value, finished_at=DatabaseNow(), **error
             )
+            # Receivers and callers see it as it is now.
+            self.refresh_from_db()
+            if late is not None and self._was_asked_to_cancel():
+                # Nobody has seen this event yet, and from now on nobody can ask any more.
+                events = self.event_set.using(self._using).filter(seq=self.last_seq)
+                events.update(message=late.message, details=late.details)
             self._on_commit(partial(signals.process_finished.send_robust, self.__class__, process=self))
-        ticks.taken()
-        self.refresh_from_db()
         return True
+
+    def _was_asked_to_cancel(self) -> bool:
+        last = self._attempts().filter(process_id=self.pk, number=self.executions)
+        return bool(last.filter(cancel_requested_at__isnull=False).exists())
 
     def _note_cancel_request(self, token: str) -> None:
         """Log that cancelling was asked for, unless a report holds the row: the request itself is stored."""
@@ -161,9 +205,7 @@ class Guarded:
         with transaction.atomic(using=self._using):
             if rows.select_for_update(skip_locked=skip).filter(pk=self.pk).exists():
                 event = NewEvent("cancel_requested", message=gettext_noop("Cancelling…"), translatable=True)
-                written = write(self._using, self.pk, Guard(ACTIVE, token=token), {}, event)
-                if written is not None:
-                    self._apply(written, {})
+                self._write(Guard(ACTIVE, token=token), {}, event)
 
     def _expire_if_overdue(self) -> bool:
         """Store the expiry of a process whose deadline has passed; return whether this call did."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
 from .clock import DatabaseNow
 from .conf import settings
@@ -74,7 +74,7 @@ class Heart:
     def _beat(self, due: dict[str, tuple[float, str]]) -> None:
         try:
             renew(due)
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:
             # The next beat tries again; a lease outlives several.
             logger.warning("A heartbeat could not be written: %s", error)
             connections.close_all()
@@ -91,7 +91,8 @@ def renew(held: dict[str, tuple[float, str]]) -> None:
     for token, group in held.items():
         groups.setdefault(group, []).append(token)
     for (lease, using), tokens in groups.items():
-        rows = Attempt.objects.using(using).executing().filter(token__in=tokens)
+        # Whether they still execute doesn't matter, and asking would make MariaDB lock others' rows.
+        rows = Attempt.objects.using(using).filter(token__in=tokens)
         rows.update(lease_until=DatabaseNow(lease))
 
 

@@ -87,11 +87,12 @@ class Lifecycle(Tracking):
         stored = None if details is None else values.as_json(details, "details")
         message, params = values.translatable(description, "description", stored)
         changes = {"milestone_name": name, "milestone_message": message, "milestone_params": params}
-        seq = self._report(NewEvent(values.event_type(type), name, message, params is not None, stored), changes)
-        if signals.milestone_reached.has_listeners(self.__class__):
+        written = self._put(NewEvent(values.event_type(type), name, message, params is not None, stored), changes)
+        if written is not None and signals.milestone_reached.has_listeners(self.__class__):
             self._on_commit(
-                partial(signals.milestone_reached.send_robust, self.__class__, process=self, name=name, seq=seq)
+                partial(signals.milestone_reached.send_robust, self.__class__, process=self, name=name, seq=written.seq)
             )
+        self._settle(written)
 
     amilestone = twin(milestone)
 
@@ -114,7 +115,8 @@ class Lifecycle(Tracking):
                     )
                 pairs.append([key, shown])
             event = NewEvent("message", message=shown, details={"key": key}) if self._has_room() else None
-            self._report(event, {"message_pairs": pairs})
+            written = self._put(event, {"message_pairs": pairs})
+        self._settle(written)
 
     aset_message = twin(set_message)
 
@@ -133,7 +135,8 @@ class Lifecycle(Tracking):
 
     def set_result(self, value: Any) -> None:
         """Leave a result, which may still be replaced. Raises ``TypeError`` for what isn't JSON."""
-        self._report(NewEvent("result"), {"result": values.as_json(value, "The result")})
+        event = NewEvent("result") if self._has_room() else None
+        self._report(event, {"result": values.as_json(value, "The result")})
 
     aset_result = twin(set_result)
 
@@ -162,28 +165,18 @@ class Lifecycle(Tracking):
             changes["result"] = values.as_json(result, "The result")
         if redirect_url is not None:
             changes["success_url"] = values.stored_url(redirect_url, "redirect_url")
-        late = self._cancel_requested()
-        self._end(
-            Status.SUCCEEDED,
-            changes,
-            NewEvent(
-                Status.SUCCEEDED.value,
-                message=TOO_LATE_TEXT if late else SUCCEEDED_TEXT,
-                translatable=True,
-                details={"cancel_requested": True} if late else None,
-            ),
-        )
+        event = NewEvent(Status.SUCCEEDED.value, message=SUCCEEDED_TEXT, translatable=True)
+        late = event._replace(message=TOO_LATE_TEXT, details={"cancel_requested": True})
+        self._end(Status.SUCCEEDED, changes, event, late)
 
     asucceed = twin(succeed)
 
     def fail(self, error: BaseException | str | Promise) -> None:
         """End it badly. A text is shown to people; of an exception they get a reference, staff the traceback."""
-        self._fail(errors.describe(error))
+        failure = errors.describe(error)
+        self._end(Status.FAILED, failure_changes(failure), failure_event(Status.FAILED, failure))
 
     afail = twin(fail)
-
-    def _fail(self, failure: errors.Failure, outcome: Outcome = Outcome.FAILED) -> None:
-        self._end(Status.FAILED, failure_changes(failure), failure_event(Status.FAILED, failure), outcome)
 
     def cancel(self, by: Any = None, force: bool = False) -> bool:
         """Cancel it, and return whether it is over.
@@ -194,8 +187,9 @@ class Lifecycle(Tracking):
         Cancelling twice is harmless; a process that ended otherwise raises ``ProcessFinished``.
         """
         attempts = self._attempts()
-        changes = {"ended_by": _user_pk(by)}
+        changes = {"ended_by_id": _user_pk(by)}
         event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
+        gone = ""
         while True:
             guard = Guard(sources(Status.CANCELLED), token=None if force else "")
             if self._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED):
@@ -215,7 +209,10 @@ class Lifecycle(Tracking):
                 return False
             if row.attempt_token and asked.exists():
                 return False
-            # The attempt ended in between; what came of it is found on the next turn.
+            # The attempt ended in between; what came of it is found on the next turn. If that
+            # finds the same attempt, nobody is left who could stop by himself.
+            force = force or row.attempt_token == gone != ""
+            gone = row.attempt_token
 
     acancel = twin(cancel)
 
@@ -223,7 +220,7 @@ class Lifecycle(Tracking):
         """End it as if its deadline had passed. Raises ``ProcessFinished`` if it has ended already."""
         event = NewEvent(Status.EXPIRED.value, message=EXPIRED_TEXT, translatable=True)
         guard = Guard(sources(Status.EXPIRED), in_time=False)
-        if not self._finish(guard, Status.EXPIRED, {"ended_by": _user_pk(by)}, event, Outcome.EXPIRED):
+        if not self._finish(guard, Status.EXPIRED, {"ended_by_id": _user_pk(by)}, event, Outcome.EXPIRED):
             raise ProcessFinished
 
     def retry(self, by: Any = None) -> Process:

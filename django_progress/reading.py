@@ -87,8 +87,9 @@ class Reading:
 
         It doesn't fall when the total grows. Success with an unknown total has none.
         """
-        if self.total is None:
-            return None
+        if not self.total:
+            # Of nothing there is no share; but with nothing to do, all of it is done in the end.
+            return 100.0 if self.total == 0 and self.status == Status.SUCCEEDED else None
         share = 1.0 if self.current >= self.total else self.current / self.total
         if self.percent_peak >= 1 > share:
             return None  # It was full, and more work turned up: honest is only "unknown".
@@ -97,7 +98,7 @@ class Reading:
     @property
     def elapsed(self) -> float:
         """Seconds since it was started, up to its end."""
-        end = self.finished_at or self.now
+        end = self.finished_at or (self.now if self.expires_at is None else min(self.now, self.expires_at))
         return max(0.0, (end - self.created_at).total_seconds())
 
     @property
@@ -117,7 +118,7 @@ class Reading:
     def last_milestone(self) -> MilestoneReached:
         """The last milestone. In a task's body: the one at which this execution began."""
         executing = self._execution()
-        return executing.milestone if executing is not None else self.reached
+        return self.reached if executing is None or self.status in TERMINAL else executing.milestone
 
     @property
     def reached(self) -> MilestoneReached:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 
 from .conf import settings
@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["Responses", "leave_for", "retry_after"]
 
 
+class SeeOther(HttpResponseRedirect):
+    """A redirect that is followed by GET, whatever led to it."""
+
+    status_code = 303
+
+
 def leave_for(request: HttpRequest, url: str) -> HttpResponse:
     """Return what makes a browser go to ``url``: 303, or ``HX-Redirect`` for a request made by htmx."""
     if request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true":
         return HttpResponse(headers={"HX-Redirect": url})
-    return HttpResponse(status=303, headers={"Location": url})
+    return SeeOther(url)
 
 
 def retry_after(snapshot: Snapshot) -> str:

@@ -9,12 +9,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models, router, transaction
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
 
 from . import clock, engines, signals, values
+from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
 from .status import TERMINAL, Status
@@ -22,7 +23,10 @@ from .status import TERMINAL, Status
 if TYPE_CHECKING:
     from .models import Process
 
-__all__ = ["OPTIONS", "ProcessManager", "TaskLike", "publish_on_commit"]
+__all__ = ["OPTIONS", "ProcessManager", "TaskLike", "publish", "publish_on_commit"]
+
+AGAIN_AFTER = 5.0
+"""Seconds after which a message that could not be sent is sent again."""
 
 STARTED_TEXT = gettext_noop("Started.")
 URLS = ("redirect_url", "success_url", "failure_url", "expired_url", "cancelled_url")
@@ -120,11 +124,13 @@ class ProcessManager(models.Manager["Process"]):
             }
         elif args or kwargs or options:
             raise TypeError("args, kwargs and options are for a task; give the task too.")
-        if idempotency_key is None and request is not None:
-            idempotency_key = request.headers.get("Idempotency-Key")
+        visitor = _visitor(fields["owner_id"], request)
+        if idempotency_key is None and request is not None and visitor:
+            # Of strangers who can't be told apart, one must not be given what another one started.
+            idempotency_key = request.headers.get("Idempotency-Key", "").strip() or None
         if idempotency_key is None:
             return _brought_up_to_date(self._create(fields))
-        return _brought_up_to_date(self._create_once(fields, idempotency_key))
+        return _brought_up_to_date(self._create_once(fields, idempotency_key, visitor))
 
     async def astart(self, *args: Any, **kwargs: Any) -> Process:
         """Start a process from asynchronous code (see :meth:`start`)."""
@@ -135,44 +141,51 @@ class ProcessManager(models.Manager["Process"]):
     def start_again(self, process: Process, *, by: Any = None) -> Process:
         """Start the work of a finished process again (see ``Process.retry()``)."""
         process._expire_if_overdue()
-        row = self.get(pk=process.pk)
+        rows = self.using(self._writing)
+        row = rows.get(pk=process.pk)
         if row.status not in TERMINAL:
             raise ProcessActive
         if not row.task_name:
             raise RetryNotPossible
         fields = {name: getattr(row, name) for name in COPIED}
         fields |= {"total": row.initial_total, "retry_of_id": row.pk, "retry_slot": row.pk}
-        while True:
-            try:
-                with transaction.atomic(using=self.db):
-                    again = self._create(fields)
-                return _brought_up_to_date(again)
-            except IntegrityError:
-                if (active := self.filter(retry_slot=row.pk).first()) is not None:
-                    return active
-                if not self.filter(pk=row.pk).exists():
-                    raise
+        try:
+            with transaction.atomic(using=self._writing):
+                again = self._create(fields)
+        except IntegrityError:
+            # The slot is taken: the other click's process is the one, even if it has ended by now.
+            other = rows.filter(retry_of=row.pk).order_by("-pk").first()
+            if other is None:
+                raise
+            return other
+        return _brought_up_to_date(again)
 
-    def _create_once(self, fields: dict[str, Any], key: str) -> Process:
-        key = values.text(key, "The idempotency key", limit=1_000, required=True)
+    @property
+    def _writing(self) -> str:
+        return self._db or router.db_for_write(self.model)
+
+    def _create_once(self, fields: dict[str, Any], key: str, visitor: str) -> Process:
+        values.text(key, "The idempotency key", required=True)
         asked = [fields.get(name) for name in ("task_name", "task_args", "task_kwargs", "kind")]
-        fields["idempotency_hash"] = _sha256([fields["owner_id"], key])
+        fields["idempotency_hash"] = _sha256([visitor, key])
         fields["idempotency_digest"] = _sha256(asked)
+        same = self.using(self._writing).filter(idempotency_hash=fields["idempotency_hash"])
         while True:
-            known = self.filter(idempotency_hash=fields["idempotency_hash"]).first()
+            known = same.first()
             if known is not None:
                 if known.idempotency_digest != fields["idempotency_digest"]:
                     raise IdempotencyConflict
                 return known
             try:
-                with transaction.atomic(using=self.db):
+                with transaction.atomic(using=self._writing):
                     return self._create(fields)
             except IntegrityError:
-                if not self.filter(idempotency_hash=fields["idempotency_hash"]).exists():
+                if not same.exists():
                     raise
 
     def _create(self, fields: Mapping[str, Any]) -> Process:
-        now = clock.read(self.db)
+        using = self._writing
+        now = clock.read(using)
         has_task = bool(fields.get("task_name"))
         process = self.model(
             **fields,
@@ -191,14 +204,15 @@ class ProcessManager(models.Manager["Process"]):
         if has_task:
             process.task_id = engines.get_engine().new_task_id()
             process.due_at = now + timedelta(seconds=settings.REPUBLISH_AFTER)
-        with transaction.atomic(using=self.db):
-            process.save(using=self.db, force_insert=True)
+            process.publish_count = 1
+        with transaction.atomic(using=using):
+            process.save(using=using, force_insert=True)
             process.event_set.create(
                 seq=1, type="milestone", name="started", message=STARTED_TEXT, translatable=True, happened_at=now
             )
+            process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
             if has_task:
                 publish_on_commit(process)
-            process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
         return process
 
 
@@ -211,15 +225,20 @@ def _brought_up_to_date(process: Process) -> Process:
 
 def publish_on_commit(process: Process) -> None:
     """Tell a worker of a pending process once it is committed. Only a hint: the sweep sees the row too."""
-    engine = engines.get_engine()
-    message = partial(
-        engine.publish,
-        process.task_name,
-        task_id=process.task_id,
-        key=str(process.key),
-        options=dict(process.task_options),
+    process._on_commit(partial(publish, process))
+
+
+def publish(process: Process) -> bool:
+    """Send the message that lets a worker claim ``process``; if it can't be sent, let the sweep try again soon."""
+    sent = engines.get_engine().publish(
+        process.task_name, task_id=process.task_id, key=str(process.key), options=dict(process.task_options)
     )
-    process._on_commit(message)
+    if not sent:
+        rows = process.__class__._default_manager.using(process._using)
+        rows.filter(pk=process.pk, status=Status.PENDING, task_id=process.task_id).update(
+            due_at=DatabaseNow(min(AGAIN_AFTER, settings.REPUBLISH_AFTER)), publish_count=process.publish_count
+        )
+    return sent
 
 
 def check_options(
@@ -258,6 +277,15 @@ def _owner_pk(owner: Any, request: HttpRequest | None) -> Any:
     if getattr(owner, "pk", None) is None:
         raise TypeError(f"owner must be a saved user or None, not {owner!r:.100}.")
     return owner.pk
+
+
+def _visitor(owner_pk: Any, request: HttpRequest | None) -> str:
+    """Return within what an idempotency key is unique: an account, else a session, else nothing."""
+    if owner_pk is not None:
+        return f"owner {owner_pk}"
+    session = getattr(request, "session", None)
+    key = session.session_key if session is not None else None
+    return f"session {key}" if key else ""
 
 
 def _sha256(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, overload
 from celery import shared_task
 from celery.exceptions import Ignore
 from django.http import HttpRequest
+from django.utils.functional import Promise
 
 from . import dispatch, execution, leases
 from .exceptions import ProcessStopped
@@ -115,7 +116,7 @@ class ProgressTask:
         copy.declared = {**self.declared} | {name: value for name, value in changes.items() if name in OPTIONS}
         copy.options = {**self.options} | {name: value for name, value in changes.items() if name in MESSAGE_OPTIONS}
         copy.started_with = self.started_with | {name: value for name, value in changes.items() if name in STARTED_WITH}
-        check_options(copy.declared)
+        _check(copy.declared)
         return copy
 
     def delay(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -194,7 +195,7 @@ def progress_task(
         if name in options:
             raise TypeError(f"progress_task doesn't take {name}=: {way_out}.")
     declared = {name: options.pop(name) for name in list(options) if name in OPTIONS}
-    check_options(declared)
+    _check(declared)
     if function is not None and not callable(function):
         raise TypeError("progress_task takes keyword arguments only: @progress_task(description=…).")
 
@@ -210,3 +211,8 @@ def progress_task(
         return ProgressTask(function, declared, options)
 
     return decorate if function is None else decorate(function)
+
+
+def _check(declared: Mapping[str, Any]) -> None:
+    # What is lazy, such as reverse_lazy(), can't be looked at while modules load; start() does.
+    check_options({name: value for name, value in declared.items() if not isinstance(value, Promise)})

@@ -19,6 +19,7 @@ FLUSH_EVERY = 0.5
 """Seconds between two writes of numbers."""
 EVENT_EVERY = 5.0
 """Seconds between two ``progress`` events."""
+NOTHING = execution.Numbers(0.0, None, None, None)
 SMOOTHING = 0.3
 """Weight of the newest sample in the rate: an exponentially weighted mean."""
 
@@ -41,7 +42,9 @@ class Tracking(Guarded):
         report. Raises ``ValueError`` for a negative or endless amount.
         """
         ticks = self._ticks()
-        ticks.added += values.number(by, "by")
+        by = values.number(by, "by")
+        with ticks.lock:
+            ticks.added += by
         self._flush_when_due(ticks)
 
     def set_progress(self, current: float, total: float | None = None, unit: str = "") -> None:
@@ -53,13 +56,16 @@ class Tracking(Guarded):
         current = values.number(current, "current")
         if total is not None:
             total = values.number(total, "total")
+        unit = values.text(unit, "unit", limit=32)
         ticks = self._ticks()
-        ticks.current = max(current, ticks.current or 0.0)
-        ticks.added = 0.0
-        if total is not None:
-            ticks.total = total
-        if unit:
-            ticks.unit = values.text(unit, "unit", limit=32)
+        with ticks.lock:
+            # What was advanced and is not written yet counts too.
+            ticks.current = max(current, self._ahead(ticks)[0] if ticks.pending else 0.0)
+            ticks.added = 0.0
+            if total is not None:
+                ticks.total = total
+            if unit:
+                ticks.unit = unit
         self._flush_when_due(ticks)
 
     def track(
@@ -83,10 +89,11 @@ class Tracking(Guarded):
 
     def _track(self, iterable: Iterable[T], size: float | None, unit: str) -> Iterator[T]:
         ticks = self._ticks()
-        if size is not None:
-            ticks.total = max(self.current, ticks.current or 0.0) + ticks.added + size
-        if unit:
-            ticks.unit = unit
+        with ticks.lock:
+            if size is not None:
+                ticks.total = self._ahead(ticks)[0] + size
+            if unit:
+                ticks.unit = unit
         if ticks.pending:
             self._flush(ticks)
         clock = time.monotonic
@@ -98,13 +105,15 @@ class Tracking(Guarded):
                 done += 1
                 # Reading the clock costs 75 ns. Strides that adapt cost less and go silent after a burst.
                 if clock() >= due:
-                    ticks.added += done
+                    with ticks.lock:
+                        ticks.added += done
                     done = 0
                     self._flush(ticks)
                     due = clock() + FLUSH_EVERY
         finally:
             # Also when the loop is left early: the next report, or the end, writes it.
-            ticks.added += done
+            with ticks.lock:
+                ticks.added += done
         if ticks.pending:
             self._flush(ticks)
 
@@ -134,23 +143,23 @@ class Tracking(Guarded):
         total = self.total if ticks.total is None else ticks.total
         return current, total, self.unit if ticks.unit is None else ticks.unit
 
-    def _tick_changes(self, ticks: execution.Ticks) -> dict[str, Any]:
-        """Return the columns that ``ticks`` change, for any write to take along."""
-        if not ticks.pending:
+    def _columns(self, ticks: execution.Ticks, numbers: execution.Numbers) -> dict[str, Any]:
+        """Return the columns that ``numbers``, taken from ``ticks``, change."""
+        if numbers == NOTHING:
             return {}
-        now = time.monotonic()
         before = self.current
-        current, _total, _unit = self._ahead(ticks)
+        current = max(before, numbers.current or 0.0) + numbers.added
         changes: dict[str, Any] = {"percent_peak": Peak()}
-        if ticks.current is not None:
-            changes["current"] = AtLeast(current)
-        elif ticks.added:
-            changes["current"] = Add(ticks.added)
-        if ticks.total is not None:
-            changes["total"] = ticks.total
-        if ticks.unit is not None:
-            changes["unit"] = ticks.unit
-        gone = now - ticks.flushed_at
+        if numbers.current is not None:
+            changes["current"] = AtLeast(numbers.current, numbers.added)
+        elif numbers.added:
+            changes["current"] = Add(numbers.added)
+        if numbers.total is not None:
+            changes["total"] = numbers.total
+        if numbers.unit is not None:
+            changes["unit"] = numbers.unit
+        now = time.monotonic()
+        gone, ticks.flushed_at = now - ticks.flushed_at, now
         if 0 < gone < 3600 and current > before:
             sample = (current - before) / gone
             ticks.rate = sample if ticks.rate is None else SMOOTHING * sample + (1 - SMOOTHING) * ticks.rate

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -18,11 +19,13 @@ from urllib.parse import urlsplit
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
+from django.utils.encoding import iri_to_uri
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
 
 from .conf import settings
 from .exceptions import UnsafeURL
+from .status import TERMINAL
 
 __all__ = [
     "as_json",
@@ -34,6 +37,7 @@ __all__ = [
     "kind",
     "milestone_name",
     "number",
+    "positive_duration",
     "public_text",
     "stored_url",
     "summary",
@@ -45,14 +49,18 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 MAX_DEPTH = 30  # MariaDB's JSON_VALID() gives up at 32.
 MAX_NUMBER = 2.0**53  # Past this a float no longer counts one by one.
+MAX_DURATION = 10 * 366 * 86400
 MAX_NAME = 64
 RESERVED = {"started": "start()", "done": "succeed()", "failed": "fail()"}
 
 _lines = re.compile(r"\r\n?|[\u2028\u2029]")
 _unstorable = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _url_refused = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
+_unstorable_in_json = re.compile(r"[\x00\ud800-\udfff]")
 _slug = re.compile(r"[-a-zA-Z0-9_]+\Z")
 _lazy_text = type(gettext_lazy(""))
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 300
 
 
 def clean(value: str) -> str:
@@ -63,10 +71,13 @@ def clean(value: str) -> str:
 def text(value: object, name: str, *, limit: int | None = None, required: bool = False) -> str:
     """Return a text that can be stored and shown, cut to ``limit`` characters (``MAX_TEXT``)."""
     limit = settings.MAX_TEXT if limit is None else limit
-    if isinstance(value, bytes):
-        raise TypeError(f"{name} must be text, not bytes; decode it first.")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}; decode it first.")
     if not isinstance(value, str):
-        value = "" if value is None else str(value)
+        try:
+            value = "" if value is None else str(value)
+        except Exception as error:
+            raise TypeError(f"{name} must be text, and this {type(value).__name__} can't be made into any.") from error
     result = clean(value[: limit + 1])
     if len(value) > limit:
         result = result[: limit - 1] + ELLIPSIS
@@ -80,42 +91,63 @@ def translatable(
 ) -> tuple[str, dict[str, Any] | None]:
     """Return the text to store, and the parameters to format it with when shown.
 
-    A lazy translation is stored as its msgid, so that each viewer reads it in their own
-    language; the parameters are None for text that must be shown as it is.
+    What ``gettext_lazy()`` returned is stored as its msgid, so that each viewer reads it in
+    their own language; the parameters are None for text that must be shown as it is. Other
+    lazy text, such as one with a context or a plural, is translated now. Raises
+    ``ValueError`` for a plural whose number is not among the parameters.
     """
     if isinstance(value, Promise):
         args: tuple[Any, ...] = getattr(value, "_args", ())
         if type(value) is _lazy_text and len(args) == 1 and isinstance(args[0], str):
             return text(args[0], name, required=required), dict(params or {})
-        value = str(value)
+        value = _formatted(value, name, params)
     return text(value, name, required=required), None
+
+
+def _formatted(value: Any, name: str, params: Mapping[str, Any] | None) -> str:
+    choices = getattr(value, "_kw", {})
+    if not choices.get("plural") or "number" in choices:
+        return _filled(str(value), params)
+    try:
+        return str(value % dict(params or {}))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{name} depends on a number; give it in the details, under the name that it has in the text."
+        ) from None
 
 
 def public_text(value: str, params: Mapping[str, Any] | None) -> str:
     """Return a stored text in the language that is active now (see :func:`translatable`)."""
     if params is None or not value:
         return value
-    translated = gettext(value)
-    if not params:
-        return translated
+    return _filled(gettext(value), params)
+
+
+def _filled(template: str, params: Mapping[str, Any] | None) -> str:
+    # A dict would fit "100 % sure" too.
+    if not params or "%(" not in template:
+        return template
     try:
-        return translated % params
-    except (KeyError, TypeError, ValueError):
-        return translated
+        return template % params
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return template
 
 
 def identifier(value: object, name: str) -> str:
-    """Return a short machine-readable name: 1 to 64 characters without white space."""
+    """Return a short machine-readable name: 1 to 64 characters, none of them invisible."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}.")
-    if not value or len(value) > MAX_NAME or clean(value) != value or re.search(r"\s", value):
-        raise ValueError(f"{name} must be 1 to {MAX_NAME} characters without white space, not {value[:80]!r}.")
+    if not value or len(value) > MAX_NAME or not value.isprintable() or " " in value:
+        raise ValueError(f"{name} must be 1 to {MAX_NAME} visible characters without spaces, not {value[:80]!r}.")
     return value
 
 
 def event_type(value: object) -> str:
-    """Return the type of an event, which may be the developer's own."""
-    return identifier(value, "type")
+    """Return the type of an event, which may be the developer's own; the ends' are refused."""
+    result = identifier(value, "type")
+    if result in TERMINAL:
+        raise ValueError(f"The type {result!r} is reserved: it says how a process ended.")
+    return result
 
 
 def milestone_name(value: object) -> str:
@@ -137,19 +169,19 @@ def kind(value: object) -> str:
 
 def number(value: object, name: str) -> float:
     """Return an amount of work: finite, not negative, and small enough to be counted exactly."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, not a bool.")
+    if isinstance(value, (bool, str, bytes, bytearray)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}.")
     try:
         result = float(value)  # type: ignore[arg-type]
     except OverflowError:
         result = math.inf
-    except (TypeError, ValueError):
+    except TypeError:
         raise TypeError(f"{name} must be a number, not {type(value).__name__}.") from None
-    if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}.")
+    except ValueError:
+        result = math.nan  # Decimal's signalling NaN.
     if not 0 <= result <= MAX_NUMBER:
-        raise ValueError(f"{name} must be between 0 and 2**53, not {str(result)[:40]}.")
-    return result
+        raise ValueError(f"{name} must be between 0 and 2**53, not {result}.")
+    return abs(result)  # Zero has no sign.
 
 
 def count(value: object, name: str, *, least: int = 0) -> int:
@@ -161,15 +193,16 @@ def count(value: object, name: str, *, least: int = 0) -> int:
     return value
 
 
-def duration(value: object, name: str, *, least: float = 0.0) -> float:
+def duration(value: object, name: str) -> float:
     """Return seconds, from seconds or a timedelta; at most ten years."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be seconds or a timedelta, not {type(value).__name__}.")
-    if not least <= value <= 10 * 366 * 86400 or (least == 0 and value < 0):
-        raise ValueError(f"{name} must be at least {least:g} seconds and at most ten years, not {str(value)[:40]}.")
-    return float(value)
+    # Not made a float before it is known to fit into one.
+    if not 0 <= value <= MAX_DURATION:
+        raise ValueError(f"{name} must not be negative, and at most ten years ({MAX_DURATION} seconds).")
+    return abs(float(value))
 
 
 def positive_duration(value: object, name: str) -> float:
@@ -183,51 +216,56 @@ def positive_duration(value: object, name: str) -> float:
 def as_json(value: object, name: str, *, limit: int | None = None) -> Any:
     """Return ``value`` as the JSON that will be read back: plain, bounded, alike on every database.
 
-    Dates, UUIDs, decimals and lazy text become strings. Raises ``TypeError`` for what has
-    no place in JSON (NaN and circular references included) and ``ValueError`` for what is
-    too large or nested too deeply.
+    Dates, UUIDs, decimals and lazy text become strings, and so do whole numbers past 64
+    bits. Raises ``TypeError`` for what has no place in JSON (NaN and circular references
+    included) and ``ValueError`` for what is too large or nested too deeply.
     """
     limit = settings.MAX_JSON if limit is None else limit
     try:
         encoded = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
-        if len(encoded.encode("utf-8", "replace")) > limit:
-            raise ValueError(f"{name} is larger than {limit} bytes of JSON; store it elsewhere and keep a reference.")
-        return _plain(json.loads(encoded), name, MAX_DEPTH)
+        decoded = json.loads(encoded)
     except RecursionError:
         raise ValueError(f"{name} is nested more than {MAX_DEPTH} levels deep.") from None
-    except TypeError as error:
-        raise TypeError(f"{name} can't be stored as JSON: {text(error, 'error', limit=200)}") from None
-    except ValueError as error:
-        if "Circular" in str(error) or "JSON compliant" in str(error):
-            raise TypeError(f"{name} can't be stored as JSON: {text(error, 'error', limit=200)}") from None
-        raise
+    except Exception as error:  # Objects inside it may raise anything.
+        raise TypeError(f"{name} can't be stored as JSON: {_reason(error)}") from error
+    if len(encoded.encode("utf-8", "replace")) > limit:
+        raise ValueError(f"{name} is larger than {limit} bytes of JSON; store it elsewhere and keep a reference.")
+    return _plain(decoded, name, MAX_DEPTH)
 
 
 def _plain(value: Any, name: str, depth: int) -> Any:
     if isinstance(value, str):
-        return clean(value)
+        return _unstorable_in_json.sub(REPLACEMENT, value)
     if isinstance(value, (dict, list)):
         if depth == 0:
             raise ValueError(f"{name} is nested more than {MAX_DEPTH} levels deep.")
         if isinstance(value, list):
             return [_plain(item, name, depth - 1) for item in value]
-        return {clean(key): _plain(item, name, depth - 1) for key, item in value.items()}
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
-        return str(value) if abs(value) < 10**1000 else f"about 1e{int(math.log10(abs(value)))}"
+        return {_plain(key, name, depth): _plain(item, name, depth - 1) for key, item in value.items()}
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
     return value
 
 
 def summary(value: object, reason: Exception) -> dict[str, str]:
     """Return what stands for a returned value that can't be stored, and why it does."""
     try:
-        shown = repr(value)
+        # Not repr(): of fifty megabytes it would make fifty more.
+        shown = _short.repr(value)
     except Exception:
         shown = f"<{type(value).__name__}>"
     return {
-        "not_stored": text(reason, "reason", limit=300),
+        "not_stored": _reason(reason),
         "type": text(f"{type(value).__module__}.{type(value).__qualname__}", "type", limit=200),
         "summary": text(shown, "summary", limit=500),
     }
+
+
+def _reason(error: Exception) -> str:
+    try:
+        return text(error, "error", limit=300)
+    except TypeError:
+        return type(error).__name__
 
 
 def stored_url(value: object, name: str, request: HttpRequest | None = None) -> str:
@@ -243,7 +281,8 @@ def stored_url(value: object, name: str, request: HttpRequest | None = None) -> 
         return ""
     if request is not None and not _url_refused.search(url):
         parts = _split(url)
-        if parts is not None and parts.scheme in ("http", "https") and parts.netloc == request.get_host():
+        own = request.get_host().lower()
+        if parts is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == own:
             url = parts._replace(scheme="", netloc="").geturl() or "/"
     if len(url) > 2_000:
         raise UnsafeURL(f"{name} is longer than 2,000 characters.")
@@ -256,17 +295,17 @@ def stored_url(value: object, name: str, request: HttpRequest | None = None) -> 
 
 
 def display_url(url: str) -> str:
-    """Return ``url`` if a browser may be sent there, else the empty string. Use it at every way out."""
+    """Return ``url`` as a browser may be sent there, in ASCII, else the empty string. Use it at every way out."""
     if not url or _url_refused.search(url):
         return ""
     parts = _split(url)
     if parts is None:
         return ""
     if not parts.scheme and not parts.netloc:
-        return url if url.startswith("/") and not url.startswith("//") else ""
+        return iri_to_uri(url) if url.startswith("/") and not url.startswith("//") else ""
     if parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.password is None:
         allowed = {host.lower() for host in settings.ALLOWED_REDIRECT_HOSTS}
-        return url if parts.netloc.lower() in allowed or parts.hostname in allowed else ""
+        return iri_to_uri(url) if parts.netloc.lower() in allowed or parts.hostname in allowed else ""
     return ""
 
 

@@ -32,9 +32,10 @@ class Add(NamedTuple):
 
 
 class AtLeast(NamedTuple):
-    """Set a column, unless it is higher already."""
+    """Set a column, unless it is higher already, and raise it by an amount."""
 
     value: float
+    more: float = 0.0
 
 
 class Later(NamedTuple):
@@ -153,7 +154,7 @@ def _adapt(model: type[models.Model], connection: BaseDatabaseWrapper, name: str
 
 def _params(model: type[models.Model], connection: BaseDatabaseWrapper, name: str, value: Any) -> Iterable[Any]:
     if isinstance(value, (Add, AtLeast)):
-        return [value.value]
+        return value
     if isinstance(value, Later):
         return clock.sql(connection, value.seconds or 0.001)[1]
     if isinstance(value, (_Now, FirstNow, Peak)):
@@ -194,7 +195,7 @@ def _statements(
         return {
             "value": f"{target} = %s",
             "Add": f"{target} = {target} + %s",
-            "AtLeast": f"{target} = {greatest}({target}, %s)",
+            "AtLeast": f"{target} = {greatest}({target}, %s) + %s",
             "_Now": f"{target} = {now}",
             "FirstNow": f"{target} = COALESCE({target}, {now})",
             "Later": f"{target} = {later}",

@@ -31,7 +31,9 @@ def database() -> dict[str, Any]:
         case "sqlite":
             return {
                 "ENGINE": "django.db.backends.sqlite3",
-                "NAME": DATABASE_NAME or ":memory:",
+                # Not ":memory:": a live server that is set up before the database would take that at its
+                # word, and share one connection between threads.
+                "NAME": DATABASE_NAME or str(Path(tempfile.gettempdir(), f"{RUN}_unused.sqlite3")),
                 "OPTIONS": {
                     "transaction_mode": "IMMEDIATE",
                     "init_command": "PRAGMA journal_mode=wal",
@@ -91,9 +93,12 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_celery_results",
     "django_progress",
+    "example_project.gallery",
     "tests.travel",
 ]
 MIDDLEWARE = [
+    "tests.middleware.strict_policy",
+    "tests.middleware.outage",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

@@ -309,7 +309,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="attempt",
-            index=models.Index(fields=["outcome"], name="dp_attempt_executing"),
+            index=models.Index(fields=["outcome", "process"], name="dp_attempt_executing"),
         ),
         migrations.AddConstraint(
             model_name="attempt",

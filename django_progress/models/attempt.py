@@ -55,7 +55,7 @@ class Attempt(models.Model):
         ]
         # Not on lease_until: an index on what every beat writes would take PostgreSQL's
         # cheap (HOT) updates away. Few attempts execute at once.
-        indexes = [models.Index(fields=["outcome"], name="dp_attempt_executing")]
+        indexes = [models.Index(fields=["outcome", "process"], name="dp_attempt_executing")]
 
     def __str__(self) -> str:
         return f"{self.process_id}/{self.number}"

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-POLICY = "default-src 'self'"
-
-
-class Policy:
-    """Middleware: the strictest policy that the app promises to work under."""
-
-    def __init__(self, get_response: Callable[[Any], Any]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: Any) -> Any:
-        response = self.get_response(request)
-        response["Content-Security-Policy"] = POLICY
-        return response
-
-
-class Outage:
-    """Middleware: answers fragments with 502 for as long as a test says so."""
-
-    active = False
-    answered = 0
-
-    def __init__(self, get_response: Callable[[Any], Any]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: Any) -> Any:
-        from django.http import HttpResponse
-
-        if type(self).active and request.headers.get("HX-Request"):
-            type(self).answered += 1
-            return HttpResponse("<h1>Bad gateway</h1>", status=502)
-        return self.get_response(request)
+from tests.middleware import Outage
 
 
 @pytest.fixture(autouse=True)
-def strict_site(settings: Any) -> None:
-    """Serve every page of these tests under the policy, and polls quickly."""
-    Outage.active, Outage.answered = False, 0
-    settings.MIDDLEWARE = ["tests.browser.conftest.Policy", "tests.browser.conftest.Outage", *settings.MIDDLEWARE]
+def quick_polls(settings: Any) -> Iterator[None]:
+    """Poll quickly, and end an outage with the test that made it."""
     settings.DJANGO_PROGRESS = {"POLL_INTERVALS": (0.3, 0.3, 0.3)}
+    yield
+    Outage.active, Outage.answered = False, 0
 
 
 @pytest.fixture
@@ -78,7 +48,7 @@ def visit(page: Any, live_server: Any, log_in: Callable[[Any], None]) -> Callabl
         "console",
         lambda message: (
             complaints.append(message.text)
-            if message.type == "error" and "502" not in message.text and "favicon" not in message.text
+            if message.type == "error" and "502" not in message.text and "favicon" not in message.location["url"]
             else None
         ),
     )

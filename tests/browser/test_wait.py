@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_progress.models import Process
-from tests.browser.conftest import Outage
+from tests.middleware import Outage
 from tests.workers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -111,7 +111,7 @@ def test_without_javascript(
     process.set_progress(1)
     page.goto(live_server.url + process.get_wait_url())
     assert value(page) == 25
-    process.set_progress(3)
+    Process.objects.get(pk=process.pk).set_progress(3)
     page.get_by_role("link", name="Refresh now").click()
     assert value(page) == 75
     page.get_by_role("button", name="Cancel").first.click()

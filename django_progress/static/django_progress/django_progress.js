@@ -1,0 +1,211 @@
+/*
+ * What htmx leaves to do for live regions (elements with data-dp-live): brings htmx where the page has none,
+ * announces, keeps what is open open, refuses older states, polls less where nobody looks. htmx 2 and htmx 4.
+ */
+(() => {
+  "use strict";
+  if (window.djangoProgress) return;
+  window.djangoProgress = true;
+
+  const HIDDEN_INTERVAL = 15_000;
+  const script = document.currentScript;
+  const seen = new Map(); // id of a live region → the element that was shown last
+  const kept = new Map(); // id of a live region + name of its <details> → whether it is open
+  const asked = new WeakMap(); // live region → when it polled last
+  let isBrought = false;
+  const failures = new Map(); // id of a live region → failed polls in a row
+
+  // -- htmx ---------------------------------------------------------------------------
+
+  function bringHtmx() {
+    const source = script && script.dataset.dpHtmx;
+    if (!source || window.htmx || isBrought) return;
+    isBrought = true;
+    if (!document.querySelector('meta[name="htmx-config"]')) {
+      const meta = document.createElement("meta");
+      meta.name = "htmx-config";
+      meta.content = '{"includeIndicatorStyles": false}'; // an inline <style>, which a strict policy blocks
+      document.head.append(meta);
+    }
+    const element = document.createElement("script");
+    element.src = source;
+    if (script.nonce) element.nonce = script.nonce;
+    // It may have come too late to see the page become ready.
+    element.addEventListener("load", () => window.htmx.process(document.body));
+    document.head.append(element);
+  }
+
+  // -- a live region that has come, or come back --------------------------------------
+
+  function arrived(live) {
+    const before = seen.get(live.id);
+    if (before === live) return;
+    seen.set(live.id, live);
+    const box = live.closest("[data-dp]");
+    if (box && box.hasAttribute("data-dp-page")) document.title = live.dataset.title;
+    if (before && box && before.dataset.said !== live.dataset.said) {
+      const region = box.querySelector("[data-dp-said]");
+      if (region) region.textContent = live.dataset.said;
+    }
+    for (const details of live.querySelectorAll("details[data-dp-keep]")) {
+      const open = kept.get(`${live.id} ${details.dataset.dpKeep}`);
+      if (open !== undefined) details.open = open;
+    }
+    for (const time of live.querySelectorAll("time[data-dp-time]")) localise(time);
+    if (before) moveOn(before, live);
+  }
+
+  function localise(time) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime())) return;
+    const clock = { hour: "2-digit", minute: "2-digit" };
+    const isToday = moment.toDateString() === new Date().toDateString();
+    const format = isToday ? clock : { day: "numeric", month: "short", year: "numeric", ...clock };
+    const language = document.documentElement.lang || undefined;
+    try {
+      time.textContent = new Intl.DateTimeFormat(language, format).format(moment);
+    } catch {
+      // The page's language is none that the browser knows: what the server wrote is kept.
+    }
+  }
+
+  /* Let bars and spinners go on from where the elements were that these have replaced. */
+  function moveOn(before, live) {
+    const old = before.querySelectorAll("progress");
+    live.querySelectorAll("progress").forEach((bar, index) => {
+      const last = old[index];
+      if (!last || last.max !== bar.max || last.position < 0 || bar.position < 0 || last.value >= bar.value) return;
+      const value = bar.value;
+      bar.value = last.value;
+      bar.getBoundingClientRect(); // draws it, so that the stylesheet's transition has a beginning
+      bar.value = value;
+    });
+    if (!live.getAnimations) return;
+    for (const animation of live.getAnimations({ subtree: true })) {
+      if (animation.effect.getComputedTiming().iterations === Infinity) animation.startTime = 0;
+    }
+  }
+
+  function look(root) {
+    if (root.matches("[data-dp-live]")) arrived(root);
+    root.querySelectorAll("[data-dp-live]").forEach(arrived);
+  }
+
+  new MutationObserver((records) => {
+    for (const record of records) {
+      for (const node of record.addedNodes) if (node.nodeType === Node.ELEMENT_NODE && node.isConnected) look(node);
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
+  document.addEventListener(
+    "toggle",
+    (event) => {
+      const details = event.target;
+      const live = details.closest && details.closest("[data-dp-live]");
+      if (live && live.isConnected && details.dataset.dpKeep) {
+        kept.set(`${live.id} ${details.dataset.dpKeep}`, details.open);
+      }
+    },
+    true,
+  );
+
+  // -- polls --------------------------------------------------------------------------
+
+  const isLive = (element) => element instanceof Element && element.hasAttribute("data-dp-live");
+  const listen = (names, handle) => names.forEach((name) => document.addEventListener(name, handle));
+
+  /* Return what an event of htmx 2 or of htmx 4 is about. */
+  function told(event) {
+    const { ctx, xhr, elt, serverResponse } = event.detail || {};
+    if (ctx) {
+      const response = ctx.response;
+      return {
+        element: ctx.sourceElement,
+        status: response ? response.status : 0,
+        redirect: response && response.headers ? response.headers.get("HX-Redirect") : null,
+        text: ctx.text || "",
+      };
+    }
+    return {
+      element: elt,
+      status: xhr ? xhr.status : 0,
+      redirect: xhr && xhr.readyState >= 2 ? xhr.getResponseHeader("HX-Redirect") : null,
+      text: serverResponse || "",
+    };
+  }
+
+  listen(["htmx:beforeRequest", "htmx:before:request"], (event) => {
+    const { element } = told(event);
+    if (!isLive(element)) return;
+    const now = Date.now();
+    if (document.hidden && now - (asked.get(element) || 0) < HIDDEN_INTERVAL) event.preventDefault();
+    else asked.set(element, now);
+  });
+
+  function wakeUp() {
+    if (document.hidden) return;
+    for (const live of document.querySelectorAll("[data-dp-live][hx-get]")) live.dispatchEvent(new Event("dp:poke"));
+  }
+  document.addEventListener("visibilitychange", wakeUp);
+  window.addEventListener("pageshow", (event) => event.persisted && wakeUp());
+
+  /* Leave the wait page behind: the back button would lead to it, and from there here again. */
+  listen(["htmx:beforeOnLoad", "htmx:before:response"], (event) => {
+    const { element, redirect } = told(event);
+    if (!isLive(element) || !redirect || !element.closest("[data-dp-page]")) return;
+    event.preventDefault();
+    location.replace(redirect);
+  });
+
+  listen(["htmx:beforeSwap", "htmx:before:swap"], (event) => {
+    const { element, status, text } = told(event);
+    if (!isLive(element) || status !== 200) return;
+    const selector = element.getAttribute("hx-select");
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const wanted = selector && page.querySelector(selector);
+    const fresh = wanted && (isLive(wanted) ? wanted : wanted.querySelector("[data-dp-live]"));
+    if (!wanted) {
+      // Not what was asked for: a page of a proxy, say. A host page without its block has changed altogether.
+      event.preventDefault();
+      if (selector !== `#${element.id}`) location.reload();
+    } else if (fresh && Number(fresh.dataset.revision) < Number(element.dataset.revision)) {
+      event.preventDefault();
+    }
+  });
+
+  listen(["htmx:afterRequest", "htmx:finally:request"], (event) => {
+    const { element, status } = told(event);
+    if (!isLive(element) || document.hidden) return;
+    const ok = status >= 200 && status < 400;
+    const count = ok ? 0 : (failures.get(element.id) || 0) + 1;
+    failures.set(element.id, count);
+    const current = document.getElementById(element.id);
+    const box = current && current.closest("[data-dp]");
+    if (!box) return;
+    const isGone = status === 404;
+    for (const note of box.querySelectorAll("[data-dp-trouble]")) {
+      note.hidden = note.dataset.dpTrouble === "gone" ? !isGone : isGone || count < 2;
+    }
+    if (isGone && current === element) stop(current);
+  });
+
+  /* Ask no more: both versions stop with the element that asked. */
+  function stop(live) {
+    const still = live.cloneNode(true);
+    for (const name of still.getAttributeNames()) if (name.startsWith("hx-")) still.removeAttribute(name);
+    live.replaceWith(still);
+  }
+
+  // -----------------------------------------------------------------------------------
+
+  look(document.documentElement);
+  if (document.readyState === "complete") {
+    bringHtmx();
+  } else {
+    document.addEventListener("DOMContentLoaded", () => {
+      // A host that loads htmx by itself may do so asynchronously.
+      if (!document.querySelector("script[async][src]")) bringHtmx();
+    });
+    window.addEventListener("load", bringHtmx);
+  }
+})();

@@ -1,0 +1,22 @@
+"""The app's addresses; their names are promises."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from .views import api, fragments, pages, verbs
+
+app_name = "django_progress"
+
+urlpatterns = [
+    path("", pages.mine, name="process-list"),
+    path("fragments/mine/", fragments.mine, name="process-list-fragment"),
+    path("<uuid:key>/", pages.detail, name="process-detail"),
+    path("<uuid:key>/wait/", pages.wait, name="process-wait"),
+    path("<uuid:key>/status/", api.status, name="process-status"),
+    path("<uuid:key>/events/", api.events, name="process-events"),
+    path("<uuid:key>/cancel/", verbs.cancel, name="process-cancel"),
+    path("<uuid:key>/retry/", verbs.retry, name="process-retry"),
+    path("<uuid:key>/fragments/wait/", fragments.wait, name="process-wait-fragment"),
+    path("<uuid:key>/fragments/status/", fragments.status, name="process-status-fragment"),
+]

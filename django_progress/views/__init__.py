@@ -1,0 +1,1 @@
+"""What the addresses answer: pages and fragments for people, JSON for programs, verbs for both."""

@@ -1,0 +1,283 @@
+"""What a live region shows, and the token by which a poll tells whether that is still so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import get_language, gettext
+
+from .. import __version__, errors, snapshot
+from ..models import Event, Process
+from ..responses import poll_interval
+from ..status import Status
+from . import wording
+
+__all__ = ["FOLDERS", "MODES", "Bar", "Live", "digest", "onward", "templates", "trigger"]
+
+MODES = {"wait": "process-wait-fragment"} | dict.fromkeys(("status", "bar", "processing"), "process-status-fragment")
+"""The ways to show one process, and the address that each of them polls."""
+
+FOLDERS = {"bits", "fragments", "live"}
+"""Folders beside those of the kinds: no kind's templates are looked for in them."""
+
+QUIET = 10.0
+"""Seconds during which nothing is said about time."""
+MILESTONES = 50
+"""How many milestones, of the newest, are listed."""
+RESULT = 10_000
+"""Characters of a result that are shown."""
+
+
+def templates(kind: str, name: str) -> list[str]:
+    """Return the templates to look for, the kind's own first."""
+    own = [f"django_progress/{kind}/{name}"] if kind and kind not in FOLDERS else []
+    return [*own, f"django_progress/{name}"]
+
+
+def trigger(interval: float) -> str:
+    """Return the ``hx-trigger`` that polls about every ``interval`` seconds, or when the page is looked at again.
+
+    The jitter keeps pages that were loaded together from asking together. Whole
+    milliseconds, because htmx 4 takes the point in "2.1s" for something else.
+    """
+    least = int(interval * 1000)
+    return f"every {least + secrets.randbelow(least // 5 + 1)}ms, dp:poke"
+
+
+def digest(parts: Sequence[Any]) -> str:
+    """Return a short token for what is shown."""
+    shown = [__version__, get_language(), timezone.get_current_timezone_name(), *parts]
+    return hashlib.sha256(json.dumps(shown, default=str).encode()).hexdigest()[:16]
+
+
+def onward(process: Process) -> str:
+    """Return where the wait page of a finished process leads: never back to itself."""
+    url = process.finished_url
+    return process.get_absolute_url() if urlsplit(url).path == process.get_wait_url() else url
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A progress bar; ``value`` is None when how much is done can't be known."""
+
+    value: float | None
+    most: float
+    text: str = ""
+    """What is written beside it: a share, or time that has passed."""
+    is_time: bool = False
+    """Whether it shows time against a deadline, and not a share of work."""
+
+
+class Live:
+    """One process as a live region shows it, in the language that is active.
+
+    Everything that changes what is shown is in ``token``, so two that are equal look alike.
+    """
+
+    def __init__(self, process: Process, mode: str, *, host_url: str = "") -> None:
+        self.process = process
+        self.mode = mode
+        self.host_url = host_url
+        """The page on which the region stands, where that has to be fetched."""
+        self.snapshot = snapshot.build(process)
+        self.key = self.snapshot.key
+        self.is_active = self.snapshot.is_active
+        self.id = f"dp-{mode}-{self.key}"
+
+    # -- the protocol ------------------------------------------------------------------
+
+    @cached_property
+    def interval(self) -> float | None:
+        """Seconds between polls; None when there is nothing to wait for."""
+        return poll_interval(self.snapshot) if self.is_active else None
+
+    @property
+    def trigger(self) -> str:
+        """When it polls."""
+        return trigger(self.interval or 1.0)
+
+    @cached_property
+    def token(self) -> str:
+        """What a poll carries, and compares."""
+        shown = self.snapshot
+        return digest(
+            [
+                self.mode, shown.key, shown.revision, shown.status.value, self.state, self.interval, self.is_quiet,
+                shown.cancel_requested, shown.retried_as, self.elapsed_text, self.left_text,
+                self.bar and (self.bar.value, self.bar.text),
+            ]
+        )  # fmt: skip
+
+    @property
+    def poll_url(self) -> str:
+        """The address to poll."""
+        query = {"shown": self.token} | ({"as": self.mode} if self.mode in ("bar", "processing") else {})
+        return f"{reverse(f'django_progress:{MODES[self.mode]}', args=[self.key])}?{urlencode(query)}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the host page has to be fetched, since it now shows what this stood in for."""
+        return self.mode == "processing" and self.snapshot.status == Status.SUCCEEDED
+
+    @property
+    def templates(self) -> list[str]:
+        """The templates of what is inside."""
+        name = "wait" if self.mode == "processing" else self.mode
+        return templates(self.snapshot.kind, f"live/{name}.html")
+
+    # -- what is shown -----------------------------------------------------------------
+
+    @cached_property
+    def state(self) -> str:
+        """How the wait is going: queued, scheduled, soon, running, cancelling, or how it ended."""
+        shown = self.snapshot
+        if not shown.is_active:
+            return shown.status.value
+        if shown.cancel_requested:
+            return "cancelling"
+        if shown.status == Status.RUNNING:
+            return "running"
+        if shown.next_attempt_at is None or shown.next_attempt_at <= shown.now:
+            return "queued"
+        return "scheduled" if (shown.next_attempt_at - shown.now).total_seconds() >= 60 else "soon"
+
+    @property
+    def is_again(self) -> bool:
+        """Whether what it waits for is another attempt at the same thing."""
+        return self.snapshot.status == Status.PENDING and self.snapshot.attempt > 0
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, or will be; 0 where that needs no mention."""
+        shown = self.snapshot
+        if shown.max_attempts < 2 or not shown.is_active:
+            return 0
+        return shown.attempt + 1 if self.is_again else shown.attempt if shown.status == Status.RUNNING else 0
+
+    @cached_property
+    def is_quiet(self) -> bool:
+        """Whether it is too early to talk about time."""
+        return self.is_active and self.snapshot.elapsed < QUIET
+
+    @cached_property
+    def bar(self) -> Bar | None:
+        """The bar; None where one would say something that isn't known."""
+        shown = self.snapshot
+        if shown.status == Status.SUCCEEDED:
+            return Bar(1, 1)
+        if shown.percent is not None:
+            # Whatever ended otherwise is not shown as full.
+            share = int(shown.percent) if shown.is_active else min(int(shown.percent), 99)
+            return Bar(share, 100, wording.percentage(share))
+        if not shown.is_active:
+            return None
+        if shown.max_duration is None or shown.has_counts:
+            return Bar(None, 1)
+        passed = min(wording.rounded(shown.elapsed), shown.max_duration)
+        times = {"passed": wording.duration(passed), "most": wording.duration(shown.max_duration)}
+        return Bar(passed, shown.max_duration, gettext("%(passed)s of at most %(most)s") % times, is_time=True)
+
+    @property
+    def count_text(self) -> str:
+        """How much is done."""
+        shown = self.snapshot
+        return wording.counted(shown.current, shown.total, shown.unit) if shown.has_counts else ""
+
+    @cached_property
+    def elapsed_text(self) -> str:
+        """How long it has taken; nothing while it is early, or where the bar says so."""
+        if self.is_quiet or (self.bar is not None and self.bar.is_time):
+            return ""
+        return wording.duration(self.snapshot.elapsed)
+
+    @cached_property
+    def left_text(self) -> str:
+        """About how long it will still take."""
+        eta = self.snapshot.eta
+        return "" if eta is None or self.is_quiet or not self.is_active else wording.time_left(eta)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it has reached a milestone of its own."""
+        return self.process.milestone_name != "started"
+
+    @property
+    def label(self) -> str:
+        """What the bar is labelled with: the last milestone, or what there is to say before the first."""
+        shown = self.snapshot
+        if self.has_moved:
+            return shown.milestone
+        if self.mode == "bar":
+            return shown.title
+        if self.mode == "row" or not shown.is_active:
+            return ""
+        return gettext("Working…") if shown.status == Status.RUNNING else gettext("Waiting…")
+
+    @cached_property
+    def milestones(self) -> list[Event]:
+        """The newest milestones, in order. One query, when it is asked for."""
+        newest = self.process.milestones.filter(seq__lte=self.snapshot.seq).order_by("-seq")
+        return list(reversed(newest[:MILESTONES]))
+
+    @property
+    def has_earlier(self) -> bool:
+        """Whether there may be milestones before those."""
+        return len(self.milestones) == MILESTONES
+
+    @property
+    def error(self) -> str:
+        """Why it failed, in words for people."""
+        error = self.snapshot.error
+        return gettext(error) if error == errors.GENERIC else error
+
+    @property
+    def result(self) -> str:
+        """The result as text; only what is no larger than a page."""
+        result = self.process.result
+        text = result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)
+        return "" if result is None else text if len(text) <= RESULT else f"{text[:RESULT]}…"
+
+    @property
+    def onward(self) -> str:
+        """Where it leads now that it has ended; nothing when that is its status page."""
+        url = onward(self.process)
+        return "" if self.is_active or url == self.snapshot.url else url
+
+    @property
+    def may(self) -> str:
+        """What can be done, as far as the process is concerned."""
+        if self.snapshot.may_cancel:
+            return "cancel"
+        return "retry" if self.snapshot.may_retry and not self.snapshot.retried_as else ""
+
+    @property
+    def title(self) -> str:
+        """The page's title while somebody waits."""
+        if self.is_active and self.snapshot.percent is not None:
+            return f"{wording.percentage(self.snapshot.percent)} · {self.snapshot.title}"
+        return self.snapshot.title
+
+    @property
+    def said(self) -> str:
+        """What is announced when it changes: milestones, quarters and the end."""
+        shown = self.snapshot
+        if not shown.is_active:
+            words = {"title": shown.title, "status": shown.status.label}
+            return gettext("%(title)s: %(status)s") % words
+        quarter = int(shown.percent // 25) * 25 if shown.percent is not None else 0
+        return ", ".join([shown.milestone, *([wording.percentage(quarter)] if quarter else [])])
+
+    @property
+    def refresh_after(self) -> int:
+        """Seconds after which a page without scripts loads itself again: longer as the wait grows."""
+        elapsed = self.snapshot.elapsed
+        return 3 if elapsed < QUIET else 5 if elapsed < 60 else 15 if elapsed < 600 else 60

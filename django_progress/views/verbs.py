@@ -1,0 +1,79 @@
+"""What can be done to a process: by POST, and harmless when done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_POST
+
+from ..access import find, for_people, for_programs, get_or_404, may_control, problem
+from ..exceptions import ProcessActive, ProcessFinished, RetryNotPossible
+from ..models import Process
+from . import api
+from .leaving import go, lead_on, wanted_next
+
+__all__ = ["cancel", "retry"]
+
+Verb = Callable[[HttpRequest, Process], HttpResponse]
+
+
+def verb(answer: Verb) -> Callable[..., HttpResponse]:
+    """Make a view of a function that acts on a process and answers a browser or a program."""
+
+    @for_people(page="process-wait")
+    def by_form(request: HttpRequest, key: UUID) -> HttpResponse:
+        process = get_or_404(request, key)
+        if not may_control(request, process):
+            raise PermissionDenied
+        return answer(request, process)
+
+    @for_programs
+    def by_program(request: HttpRequest, key: UUID) -> HttpResponse:
+        process = find(request, key)
+        if process is None:
+            return api.not_found()
+        if not may_control(request, process):
+            return problem(403, "forbidden", "You may see this process, but not change it.")
+        return answer(request, process)
+
+    @require_POST
+    @wraps(answer)
+    def view(request: HttpRequest, key: UUID) -> HttpResponse:
+        return by_program(request, key=key) if _wants_json(request) else by_form(request, key=key)
+
+    return login_not_required(view)
+
+
+@verb
+def cancel(request: HttpRequest, process: Process) -> HttpResponse:
+    """Ask for it to be cancelled, and return to where the visitor was: on from a wait that this has ended."""
+    with suppress(ProcessFinished):
+        process.cancel(by=request.user)
+    if not _wants_json(request):
+        if process.is_finished and request.POST.get("waiting"):
+            return lead_on(request, process)
+        return go(request, wanted_next(request, process.get_absolute_url()))
+    now = Process.objects.with_now().get(pk=process.pk)
+    return api.answer(now, 202 if now.is_active else 200)
+
+
+@verb
+def retry(request: HttpRequest, process: Process) -> HttpResponse:
+    """Try it again, and go to the wait page of the process that does."""
+    try:
+        again = process.retry(by=request.user)
+    except (ProcessActive, RetryNotPossible) as error:
+        if not _wants_json(request):
+            return go(request, process.get_absolute_url())
+        return problem(409, "still_active" if isinstance(error, ProcessActive) else "no_task", str(error))
+    return again.accepted(request) if _wants_json(request) else again.redirect_to_wait(request)
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"

@@ -1,0 +1,136 @@
+"""The heartbeat."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_progress import leases
+from django_progress.models import Attempt
+from tests.executing import claim, fresh, last_attempt, start
+from tests.workers import wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+
+
+@pytest.fixture
+def heart(monkeypatch: pytest.MonkeyPatch) -> Iterator[leases.Heart]:
+    heart = leases.Heart()
+    monkeypatch.setattr(leases, "_heart", heart)
+    yield heart
+    wait_until(lambda: heart._thread is None, what="the heart to stop")
+
+
+def run_out() -> None:
+    Attempt.objects.update(lease_until=timezone.now() - timedelta(hours=1))
+
+
+def is_held(token: str) -> bool:
+    return bool(Attempt.objects.filter(token=token, lease_until__gt=timezone.now()).exists())
+
+
+def test_renewing_takes_one_query_for_all_and_each_gets_its_length() -> None:
+    first, second, other = (claim(start(lease=seconds)) for seconds in (30, 30, 90))
+    run_out()
+    held = {executing.token: (executing.lease, "default") for executing in (first, second, other)}
+    with CaptureQueriesContext(connection) as queries:
+        leases.renew(held)
+    assert len(queries) == 2
+    for executing in (first, second, other):
+        until = Attempt.objects.get(token=executing.token).lease_until
+        assert executing.lease - 5 < (until - timezone.now()).total_seconds() <= executing.lease
+
+
+def test_beats_come_four_to_a_lease_and_no_rarer_than_the_setting(settings: Any) -> None:
+    assert leases.interval(60) == 10
+    assert leases.interval(8) == 2
+    settings.DJANGO_PROGRESS = {"HEARTBEAT": 1}
+    assert leases.interval(60) == 1
+
+
+def test_a_held_lease_is_renewed_until_the_end(heart: leases.Heart, settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"HEARTBEAT": 0.01}
+    executing = claim(start())
+    with leases.held(executing, "default"):
+        for _ in range(3):
+            run_out()
+            wait_until(lambda: is_held(executing.token))
+    wait_until(lambda: heart._thread is None)
+    run_out()
+    assert not is_held(executing.token)
+
+
+def test_it_renews_what_it_was_given_and_nothing_else(heart: leases.Heart, settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"HEARTBEAT": 0.01}
+    mine, other = claim(start()), claim(start())
+    run_out()
+    with leases.held(mine, "default"):
+        wait_until(lambda: is_held(mine.token))
+        assert not is_held(other.token)
+
+
+def test_one_thread_serves_many_and_ends_with_the_last(heart: leases.Heart) -> None:
+    executions = [claim(start()) for _ in range(3)]
+    with leases.held(executions[0], "default"):
+        with leases.held(executions[1], "default"), leases.held(executions[2], "default"):
+            names = [thread.name for thread in threading.enumerate()]
+            assert names.count("django_progress heartbeat") == 1
+        assert heart._thread is not None
+
+
+def test_it_does_not_spin_between_beats(heart: leases.Heart, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[Any] = []
+    monkeypatch.setattr(leases, "renew", beats.append)
+    woken = 0
+    wait = heart._changed.wait
+
+    def counted(timeout: float | None = None) -> bool:
+        nonlocal woken
+        woken += 1
+        return wait(timeout)
+
+    monkeypatch.setattr(heart._changed, "wait", counted)
+    executing = claim(start())
+    for _ in range(50):  # one ends as the next begins
+        with leases.held(executing, "default"):
+            pass
+    with leases.held(executing, "default"):
+        wait_until(lambda: not heart._changed.is_set())
+        assert woken <= 102
+        assert beats == []
+
+
+def test_a_beat_that_fails_is_followed_by_others(
+    heart: leases.Heart, settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DJANGO_PROGRESS = {"HEARTBEAT": 0.01}
+    executing = claim(start())
+    run_out()
+    renew, errors = leases.renew, [DatabaseError("gone away"), RuntimeError("something else")]
+
+    def failing(held: dict[str, tuple[float, str]]) -> None:
+        if errors:
+            raise errors.pop()
+        renew(held)
+
+    monkeypatch.setattr(leases, "renew", failing)
+    with leases.held(executing, "default"):
+        wait_until(lambda: is_held(executing.token))
+    assert "gone away" in caplog.text
+    assert "something else" in caplog.text
+
+
+def test_a_request_to_cancel_survives_a_beat() -> None:
+    """Fault 27: the two write different columns of the attempt."""
+    process = start()
+    executing = claim(process)
+    fresh(process).cancel()
+    leases.renew({executing.token: (60, "default")})
+    assert last_attempt(process).cancel_requested_at is not None

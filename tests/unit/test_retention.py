@@ -1,0 +1,92 @@
+"""What is kept, and for how long."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from django_progress import retention
+from django_progress.models import Attempt, Event, Process
+from django_progress.retention import prune
+from tests.executing import claim, execute, start
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
+
+DAY = 86400
+
+
+def finished(days: float, **options: Any) -> Process:
+    process = start(**options)
+    execute(process, lambda p: p.milestone("x"))
+    Process.objects.filter(pk=process.pk).update(finished_at=timezone.now() - timedelta(days=days))
+    return process
+
+
+def test_old_ones_go_with_all_that_is_theirs() -> None:
+    kept = finished(29)
+    for _ in range(3):
+        finished(31)
+    waiting, running = start(), start()
+    claim(running)
+    Process.objects.filter(pk__in=[waiting.pk, running.pk]).update(created_at=timezone.now() - timedelta(days=90))
+    assert prune() == 3
+    assert set(Process.objects.all()) == {kept, waiting, running}
+    assert Event.objects.count() == 4 + 1 + 2
+    assert Attempt.objects.count() == 2
+    assert prune() == 0
+
+
+def test_zero_keeps_everything(settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"KEEP_FINISHED": 0}
+    finished(10_000)
+    assert prune() == 0
+    assert prune(0) == 1  # unless it is asked for
+
+
+def test_a_retry_outlives_what_it_retried() -> None:
+    old = finished(31)
+    child = old.retry()
+    assert prune() == 1
+    child = Process.objects.get(pk=child.pk)
+    assert child.retry_of is None
+
+
+def test_rows_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(7):
+        finished(31)
+    with CaptureQueriesContext(connection) as queries:
+        assert prune(batch=3) == 7
+    deleted = [query["sql"] for query in queries if query["sql"].startswith("DELETE") and "process" in query["sql"]]
+    assert len(deleted) >= 3
+
+
+def test_many_events_go_in_batches() -> None:
+    process = finished(31)
+    Event.objects.bulk_create(
+        Event(process=process, seq=seq, type="log", happened_at=timezone.now()) for seq in range(100, 125)
+    )
+    with CaptureQueriesContext(connection) as queries:
+        retention._delete_events("default", process.pk, batch=10)
+    assert sum(query["sql"].startswith("DELETE") for query in queries) == 2
+    assert 0 < Event.objects.count() <= 10
+    assert prune() == 1
+    assert not Event.objects.exists()
+
+
+def test_command(capsys: pytest.CaptureFixture[str], settings: Any) -> None:
+    finished(10)
+    call_command("progress_prune")
+    assert capsys.readouterr().out == "0 removed\n"
+    call_command("progress_prune", days=9)
+    assert capsys.readouterr().out == "1 removed\n"
+    with pytest.raises(CommandError, match="negative"):
+        call_command("progress_prune", days=-1)
+    settings.DJANGO_PROGRESS = {"KEEP_FINISHED": 0}
+    with pytest.raises(CommandError, match="--days"):
+        call_command("progress_prune")

@@ -1,0 +1,103 @@
+"""Cancel and retry by form."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from django_progress.models import Process
+
+from .conftest import HTMX, imports, url
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+def test_get_is_not_allowed(mine, client, process, name):
+    for who in (mine, client):
+        response = who.get(url(name, process))
+        assert response.status_code == 405
+        assert response["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_csrf_is_checked(user, process, name, accept):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+
+    assert client.post(url(name, process), headers={"Accept": accept}).status_code == 403
+    process.refresh_from_db()
+    assert process.status == "running"
+
+
+def test_the_form_on_the_page_is_accepted(user, process):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    page = client.get(url("wait", process)).content.decode()
+    token = page.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+    response = client.post(url("cancel", process), {"csrfmiddlewaretoken": token, "next": url("wait", process)})
+
+    assert (response.status_code, response["Location"]) == (303, url("wait", process))
+    process.refresh_from_db()
+    assert process.status == "cancelled"
+
+
+def test_cancelling_twice_is_harmless(mine, process):
+    for _ in range(2):
+        response = mine.post(url("cancel", process))
+        assert (response.status_code, response["Location"]) == (303, url("detail", process))
+    process.refresh_from_db()
+    assert (process.status, process.last_seq) == ("cancelled", 2)
+
+
+def test_cancelling_what_has_finished_shows_how_it_ended(mine, process):
+    process.succeed()
+
+    assert mine.post(url("cancel", process))["Location"] == url("detail", process)
+    process.refresh_from_db()
+    assert process.status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["//evil.example/", "https://evil.example/", "javascript:alert(1)", "/\\evil", "\thttps://evil", "/a\r\nX: y", "x"],
+)
+def test_next_stays_on_this_site(mine, process, wanted):
+    response = mine.post(url("cancel", process), {"next": wanted})
+
+    assert response["Location"] == url("detail", process)
+
+
+@pytest.mark.parametrize("wanted", ["/orders/?page=2", "http://testserver/orders/?page=2"])
+def test_next_is_followed(mine, process, wanted):
+    assert mine.post(url("cancel", process), {"next": wanted})["Location"] == "/orders/?page=2"
+
+
+def test_htmx_is_led_by_a_header(mine, start):
+    process = start(task=imports)
+    cancelled = mine.post(url("cancel", process), headers=HTMX)
+    again = mine.post(url("retry", process), headers=HTMX)
+
+    assert (cancelled.status_code, cancelled["HX-Redirect"]) == (200, url("detail", process))
+    assert (again.status_code, again["HX-Redirect"]) == (200, url("wait", Process.objects.newest_first()[0]))
+
+
+def test_a_boosted_form_is_led_by_a_redirect(mine, process):
+    response = mine.post(url("cancel", process), headers={**HTMX, "HX-Boosted": "true"})
+
+    assert response.status_code == 303
+
+
+def test_retry_leads_to_the_new_wait_page_also_twice(mine, start):
+    process = start(task=imports)
+    process.fail("It was empty.")
+    first, second = mine.post(url("retry", process)), mine.post(url("retry", process))
+
+    again = Process.objects.get(retry_of=process)
+    assert first.status_code == second.status_code == 303
+    assert first["Location"] == second["Location"] == url("wait", again)
+
+
+def test_retry_that_is_not_possible_shows_how_it_stands(mine, process):
+    assert mine.post(url("retry", process))["Location"] == url("detail", process)
+    process.succeed()
+    assert mine.post(url("retry", process))["Location"] == url("detail", process)
