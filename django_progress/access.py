@@ -14,6 +14,8 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.exception import response_for_exception
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -66,7 +68,9 @@ def may_control(request: HttpRequest, process: Process) -> bool:
 
 
 def _is_staff_with(user: Any, permission: str) -> bool:
-    return bool(user is not None and user.is_active and user.is_staff and user.has_perm(f"django_progress.{permission}"))
+    return bool(
+        user is not None and user.is_active and user.is_staff and user.has_perm(f"django_progress.{permission}")
+    )
 
 
 def find(request: HttpRequest, key: UUID) -> Process | None:
@@ -117,7 +121,10 @@ def for_people(*, page: str, is_page: bool = False) -> Callable[[View], View]:
         @wraps(view)
         def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             if is_logged_in(request):
-                return _personal(view(request, **kwargs))
+                try:
+                    return _personal(view(request, **kwargs))
+                except (Http404, PermissionDenied) as refusal:
+                    return _personal(response_for_exception(request, refusal))
             after = reverse(f"django_progress:{page}", kwargs=kwargs)
             if is_page:
                 after = request.get_full_path()

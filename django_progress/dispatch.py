@@ -25,7 +25,7 @@ from .lifecycle import CANCELLED_TEXT, failure_changes, failure_event
 from .models import Attempt, Process
 from .starting import publish_on_commit
 from .status import TERMINAL, Outcome, Status
-from .writes import Add, FirstNow, Guard, Later, NewEvent
+from .writes import Add, FirstNow, Guard, Later, NewEvent, retried
 
 __all__ = ["abandoned", "claim", "raised", "returned", "stopped"]
 
@@ -46,6 +46,11 @@ def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> 
     if process is None:
         logger.warning("A message names process %s, which does not exist (any more); nothing was done.", key)
         return None
+    return _take(process, task_id, worker, delayed)
+
+
+@retried
+def _take(process: Process, task_id: str, worker: str, delayed: bool) -> execution.Execution | None:
     token = uuid4().hex
     number = process.attempt_number + 1
     changes: dict[str, Any] = {
@@ -195,6 +200,7 @@ def _try_again(process: Process, token: str, failure: errors.Failure, outcome: O
         _let_go(process, token)
 
 
+@retried
 def _hand_on(
     process: Process,
     token: str,
@@ -253,6 +259,7 @@ def _is_over(executing: execution.Execution) -> bool:
     return executing.finished
 
 
+@retried
 def _let_go(process: Process, token: str) -> bool:
     """Close an attempt that has nothing more to say; return False for one that still holds its process."""
     if process._expire_if_overdue():

@@ -14,7 +14,7 @@ from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
 from .status import ACTIVE, Outcome, Status, sources
-from .writes import NOW, Add, AtLeast, Guard, NewEvent, Peak, Written, write
+from .writes import NOW, Add, AtLeast, Guard, NewEvent, Peak, Written, retried, write
 
 if TYPE_CHECKING:
     from .models import Process
@@ -90,6 +90,7 @@ class Guarded:
         elif executing is not None and written.cancel_requested:
             raise ProcessCancelled
 
+    @retried
     def _write(self, guard: Guard, changes: dict[str, Any], event: NewEvent | None = None) -> Written | None:
         """Write, the gathered numbers included; these are kept for the next write if this one does not happen."""
         ticks = self._ticks()
@@ -155,6 +156,7 @@ class Guarded:
         if not done:
             self._explain(executing)
 
+    @retried
     def _finish(
         self,
         guard: Guard,
@@ -197,6 +199,7 @@ class Guarded:
         last = self._attempts().filter(process_id=self.pk, number=self.executions)
         return bool(last.filter(cancel_requested_at__isnull=False).exists())
 
+    @retried
     def _note_cancel_request(self, token: str) -> None:
         """Log that cancelling was asked for, unless a report holds the row: the request itself is stored."""
         connection = connections[self._using]

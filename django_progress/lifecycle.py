@@ -27,7 +27,7 @@ from .guarding import EXPIRED_TEXT
 from .status import TERMINAL, Outcome, Status, sources
 from .tracking import Tracking
 from .twins import twin
-from .writes import Guard, NewEvent
+from .writes import Guard, NewEvent, retried
 
 if TYPE_CHECKING:
     from .models import Process
@@ -96,6 +96,7 @@ class Lifecycle(Tracking):
 
     amilestone = twin(milestone)
 
+    @retried
     def set_message(self, key: str, value: object) -> None:
         """Show ``value`` under ``key`` while it runs; the same key again replaces the value in place."""
         key = values.text(key, "key", limit=100, required=True)
@@ -174,10 +175,12 @@ class Lifecycle(Tracking):
     def fail(self, error: BaseException | str | Promise) -> None:
         """End it badly. A text is shown to people; of an exception they get a reference, staff the traceback."""
         failure = errors.describe(error)
-        self._end(Status.FAILED, failure_changes(failure), failure_event(Status.FAILED, failure))
+        event = failure_event(Status.FAILED, failure, ours=isinstance(error, BaseException))
+        self._end(Status.FAILED, failure_changes(failure), event)
 
     afail = twin(fail)
 
+    @retried
     def cancel(self, by: Any = None, force: bool = False) -> bool:
         """Cancel it, and return whether it is over.
 
@@ -233,6 +236,7 @@ class Lifecycle(Tracking):
 
     aretry = twin(retry)
 
+    @retried
     def remove(self) -> None:
         """Delete a finished process with its events. Raises ``ProcessActive`` for one that has not finished."""
         self._expire_if_overdue()
@@ -285,11 +289,11 @@ def failure_changes(failure: errors.Failure) -> dict[str, Any]:
     return {"error": failure.public, "error_reference": failure.reference, "error_detail": failure.detail}
 
 
-def failure_event(type: str, failure: errors.Failure, **details: Any) -> NewEvent:
-    """Return the event that tells people of a failure."""
+def failure_event(type: str, failure: errors.Failure, *, ours: bool = True, **details: Any) -> NewEvent:
+    """Return the event that tells people of a failure; words of ours are translated when they are read."""
     if failure.reference:
         details["reference"] = failure.reference
-    return NewEvent(str(getattr(type, "value", type)), message=failure.public, details=details or None)
+    return NewEvent(str(getattr(type, "value", type)), "", failure.public, ours, details or None)
 
 
 def _user_pk(user: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 
+from . import values
 from .conf import settings
 from .status import Status
 
@@ -209,7 +210,7 @@ def build(process: Process, milestones: Any = ()) -> Snapshot:
         seq=process.last_seq,
         revision=process.revision,
         result=process.result,
-        error=process.error,
+        error=values.public_text(process.error, {}),
         reference=process.error_reference,
         truncated=process.last_seq >= settings.MAX_EVENTS,
         url=process.get_absolute_url(),

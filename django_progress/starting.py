@@ -19,6 +19,7 @@ from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
 from .status import TERMINAL, Status
+from .writes import retried
 
 if TYPE_CHECKING:
     from .models import Process
@@ -138,10 +139,11 @@ class ProcessManager(models.Manager["Process"]):
 
         return await sync_to_async(self.start)(*args, **kwargs)
 
+    @retried
     def start_again(self, process: Process, *, by: Any = None) -> Process:
         """Start the work of a finished process again (see ``Process.retry()``)."""
         process._expire_if_overdue()
-        rows = self.using(self._writing)
+        rows = self.using(self._using)
         row = rows.get(pk=process.pk)
         if row.status not in TERMINAL:
             raise ProcessActive
@@ -150,7 +152,7 @@ class ProcessManager(models.Manager["Process"]):
         fields = {name: getattr(row, name) for name in COPIED}
         fields |= {"total": row.initial_total, "retry_of_id": row.pk, "retry_slot": row.pk}
         try:
-            with transaction.atomic(using=self._writing):
+            with transaction.atomic(using=self._using):
                 again = self._create(fields)
         except IntegrityError:
             # The slot is taken: the other click's process is the one, even if it has ended by now.
@@ -161,15 +163,16 @@ class ProcessManager(models.Manager["Process"]):
         return _brought_up_to_date(again)
 
     @property
-    def _writing(self) -> str:
+    def _using(self) -> str:
         return self._db or router.db_for_write(self.model)
 
+    @retried
     def _create_once(self, fields: dict[str, Any], key: str, visitor: str) -> Process:
         values.text(key, "The idempotency key", required=True)
         asked = [fields.get(name) for name in ("task_name", "task_args", "task_kwargs", "kind")]
         fields["idempotency_hash"] = _sha256([visitor, key])
         fields["idempotency_digest"] = _sha256(asked)
-        same = self.using(self._writing).filter(idempotency_hash=fields["idempotency_hash"])
+        same = self.using(self._using).filter(idempotency_hash=fields["idempotency_hash"])
         while True:
             known = same.first()
             if known is not None:
@@ -177,14 +180,15 @@ class ProcessManager(models.Manager["Process"]):
                     raise IdempotencyConflict
                 return known
             try:
-                with transaction.atomic(using=self._writing):
+                with transaction.atomic(using=self._using):
                     return self._create(fields)
             except IntegrityError:
                 if not same.exists():
                     raise
 
+    @retried
     def _create(self, fields: Mapping[str, Any]) -> Process:
-        using = self._writing
+        using = self._using
         now = clock.read(using)
         has_task = bool(fields.get("task_name"))
         process = self.model(

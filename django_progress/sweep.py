@@ -38,8 +38,9 @@ def sweep(using: str = "default") -> Counter[str]:
         (Attempt.objects.using(using).timed_out(), Outcome.TIMED_OUT),
         (Attempt.objects.using(using).silent(), Outcome.LOST),
     ):
-        for pk, process_id in list(attempts.order_by("lease_until").values_list("pk", "process_id")[:BATCH]):
-            done[outcome.value] += _decide(_abandon, using, attempts.filter(pk=pk), process_id, outcome)
+        # By token, as everybody finds an attempt: who locks index and row in another order is a deadlock in MariaDB.
+        for token, process_id in list(attempts.order_by("lease_until").values_list("token", "process_id")[:BATCH]):
+            done[outcome.value] += _decide(_abandon, using, attempts.filter(token=token), process_id, outcome)
     for process in list(Process.objects.using(using).due().order_by("due_at")[:BATCH]):
         done["published"] += _decide(_publish, using, process)
     return +done

@@ -201,7 +201,7 @@ def duration(value: object, name: str) -> float:
         raise TypeError(f"{name} must be seconds or a timedelta, not {type(value).__name__}.")
     # Not made a float before it is known to fit into one.
     if not 0 <= value <= MAX_DURATION:
-        raise ValueError(f"{name} must not be negative, and at most ten years ({MAX_DURATION} seconds).")
+        raise ValueError(f"{name} must be between 0 seconds and ten years ({MAX_DURATION} seconds).")
     return abs(float(value))
 
 

@@ -39,26 +39,27 @@ def _log(process: Process, events: list[Event]) -> list[tuple[str, Any]]:
 
 def _row(process: Process) -> list[tuple[str, Any]]:
     active = process.status in ACTIVE
-    pending = process.status == Status.PENDING
+    pending, running = process.status == Status.PENDING, process.status == Status.RUNNING
     return [
         ("finished_at exactly when terminal", (process.finished_at is None) == active),
         ("I1: what waits has a task, its id and a due time", not pending or (process.task_id and process.due_at)),
         ("only what waits is due", pending or process.due_at is process.next_attempt_at is None),
-        ("only what runs is held", process.status == Status.RUNNING or not process.attempt_token),
-        ("I1: what runs a task is held", process.status != Status.RUNNING or not process.task_name or process.attempt_token),
+        ("only what runs is held", running or not process.attempt_token),
+        ("I1: what runs a task is held", not (running and process.task_name) or process.attempt_token),
         ("the slot of a retry is free when it has ended", active or process.retry_slot is None),
         ("the peak is a share", 0 <= process.percent_peak <= 1),
         ("counts are not negative", process.current >= 0 and (process.total is None or process.total >= 0)),
-    ]  # fmt: skip
+    ]
 
 
 def _attempts(process: Process, events: list[Event], attempts: list[Attempt]) -> list[tuple[str, Any]]:
+    numbers = [attempt.number for attempt in attempts]
     executing = [attempt.token for attempt in attempts if not attempt.outcome]
     held = [process.attempt_token] if process.attempt_token else []
     return [
         (f"I4: executing {executing}, held by {held}", executing == held),
-        ("one attempt for each execution", [attempt.number for attempt in attempts] == list(range(1, process.executions + 1))),
+        (f"{process.executions} executions, attempts {numbers}", numbers == list(range(1, process.executions + 1))),
         ("one event for each execution", sum(event.type == "attempt" for event in events) == process.executions),
         ("attempts end with a time", all(bool(attempt.outcome) == bool(attempt.finished_at) for attempt in attempts)),
         ("no more than one succeeded", [attempt.outcome for attempt in attempts].count("succeeded") <= 1),
-    ]  # fmt: skip
+    ]

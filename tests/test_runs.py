@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -101,13 +100,11 @@ def test_attempt_that_was_stopped_too_long_changes_nothing(broker: Broker, tmp_p
     process = tasks.patient.using(lease=1.5, max_attempts=2).start(None, 4, touch=str(touched))
     with run_worker(broker, concurrency=1, patience=0) as first:
         wait_until(touched.exists, what="the body to begin")
-        # The pool's child is stopped, not its parent: the parent's sweep goes on.
-        for pid in first.children:
-            os.kill(pid, signal.SIGSTOP)
+        # All of it: its parent would fetch the second attempt's message for a child that can't take it.
+        first.send(signal.SIGSTOP, group=True)
         with run_worker(broker, concurrency=1, patience=0):
             wait_until(lambda: touched.read_text() == "1\n2\n", what="the second attempt")
-            for pid in first.children:
-                os.kill(pid, signal.SIGCONT)
+            first.send(signal.SIGCONT, group=True)
             assert ended(process).status == Status.SUCCEEDED
     assert [attempt.outcome for attempt in process.attempts] == ["lost", "succeeded"]
     assert process.event_set.filter(type="succeeded").count() == 1

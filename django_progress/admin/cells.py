@@ -45,8 +45,8 @@ def outcome(attempt: Attempt) -> SafeString:
     return format_html('<span class="dp-status dp-{}">{}</span>', shown.value or "running", shown.label)
 
 
-def progress(process: Process) -> SafeString | str:
-    """Return how far it is: counted work only, for time is no share of work."""
+def progress(process: Process, *, both: bool = False) -> SafeString | str:
+    """Return how far it is: counted work only, for time is no share of work; ``both`` adds the count to the share."""
     shown, percent = process.shown_status, process.percent
     counted = process.total is not None or process.current > 0
     succeeded, active = shown == Status.SUCCEEDED, process.is_active
@@ -62,6 +62,8 @@ def progress(process: Process) -> SafeString | str:
     else:
         value = percent / 100
         text = wording.percentage(percent) if active else amount(process)
+        if active and both:
+            text = _("%(share)s (%(amount)s)") % {"share": text, "amount": amount(process)}
     return progress_bar(process, value, text)
 
 

@@ -31,7 +31,7 @@ RETRIES_SHOWN = 20
 
 SECTIONS: tuple[tuple[Any, tuple[str | tuple[str, ...], ...]], ...] = (
     (None, (("status_badge", "kind", "owner", "key"),)),
-    (_("How far"), (("progress", "counted", "milestone"), ("time_taken", "time_left"), "messages_shown")),
+    (_("How far"), (("progress_in_full", "milestone"), ("time_taken", "time_left"), "messages_shown")),
     (_("What came of it"), (("error", "error_reference"), "detail", "result_json")),
     (_("Where it leads"), ("status_page", "destinations", ("retry_of", "started_again"))),
     (
@@ -92,9 +92,9 @@ class Page(Base):
             return cells.EMPTY
         return _("%(number)d of %(most)d") % {"number": process.attempt_number, "most": process.max_attempts}
 
-    @admin.display(description=_("counted"))
-    def counted(self, process: Process) -> str:
-        return cells.amount(process) if process.total is not None or process.current else cells.EMPTY
+    @admin.display(description=_("progress"))
+    def progress_in_full(self, process: Process) -> SafeString | str:
+        return cells.progress(process, both=True)
 
     @admin.display(description=_("time left, as estimated"))
     def time_left(self, process: Process) -> str:

@@ -9,7 +9,7 @@ from django.contrib.admin.utils import NestedObjects, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db import router
+from django.db import connections, router
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import path, reverse
@@ -37,6 +37,12 @@ ATTEMPTS_SHOWN = 50
 
 class ProcessList(ChangeList):
     """The list, without what it doesn't show."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # MariaDB can't tell days apart before its time zones are loaded, and a fresh one has none.
+        if not connections[self.queryset.db].features.has_zoneinfo_database:
+            self.date_hierarchy = None
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         return super().get_queryset(request, exclude_parameters).defer(*LARGE)

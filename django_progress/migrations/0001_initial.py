@@ -104,6 +104,7 @@ class Migration(migrations.Migration):
                     "owner",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="progress_processes",
@@ -156,6 +157,7 @@ class Migration(migrations.Migration):
                 (
                     "process",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="event_set",
                         to="django_progress.process",
@@ -232,6 +234,7 @@ class Migration(migrations.Migration):
                 (
                     "process",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="attempt_set",
                         to="django_progress.process",

@@ -18,7 +18,7 @@ class Attempt(models.Model):
     the one and asking for the other never wait for a report that holds the process's row.
     """
 
-    process = models.ForeignKey("django_progress.Process", models.CASCADE, related_name="attempt_set")
+    process = models.ForeignKey("django_progress.Process", models.CASCADE, related_name="attempt_set", db_index=False)
     number = models.PositiveIntegerField(_("execution"), help_text=_("Counts every execution of the process, from 1."))
     attempt_number = models.PositiveIntegerField(
         _("attempt"), help_text=_("Counts against the attempts allowed; begins anew when the task hands on.")

@@ -14,7 +14,8 @@ __all__ = ["Event"]
 class Event(models.Model):
     """A change of a process that was committed, numbered 1, 2, 3 … without gaps. Never changed."""
 
-    process = models.ForeignKey("django_progress.Process", models.CASCADE, related_name="event_set")
+    # Found by the constraint's index; each other one would make every report dearer.
+    process = models.ForeignKey("django_progress.Process", models.CASCADE, related_name="event_set", db_index=False)
     seq = models.PositiveBigIntegerField(_("number"))
     type = models.CharField(_("type"), max_length=64)
     name = models.CharField(

@@ -33,6 +33,7 @@ class Process(Lifecycle, Reading, Responses, models.Model):
         blank=True,
         verbose_name=_("owner"),
         related_name="progress_processes",
+        db_index=False,  # dp_process_mine
     )
     kind = models.CharField(_("kind"), max_length=100, blank=True, default="")
     description = models.TextField(_("description"), blank=True, default="")

@@ -192,6 +192,11 @@ class Live:
         shown = self.snapshot
         return wording.counted(shown.current, shown.total, shown.unit) if shown.has_counts else ""
 
+    @property
+    def count_below(self) -> str:
+        """How much is done, where the bar has a label above it, or nothing."""
+        return self.count_text if self.label or not self.share_text else ""
+
     @cached_property
     def elapsed_text(self) -> str:
         """How long it has taken; nothing while it is early, or where the bar says so."""
@@ -212,15 +217,15 @@ class Live:
 
     @property
     def label(self) -> str:
-        """What the bar is labelled with: the last milestone, or what there is to say before the first."""
-        shown = self.snapshot
+        """What the bar is labelled with: the last milestone; before the first, where nothing else does, the title."""
         if self.has_moved:
-            return shown.milestone
-        if self.mode == "bar":
-            return shown.title
-        if self.mode == "row" or not shown.is_active:
-            return ""
-        return gettext("Working…") if shown.status == Status.RUNNING else gettext("Waiting…")
+            return self.snapshot.milestone
+        return self.snapshot.title if self.mode == "bar" else ""
+
+    @property
+    def share_text(self) -> str:
+        """How much is done, as a share."""
+        return self.bar.text if self.bar is not None and not self.bar.is_time else ""
 
     @cached_property
     def milestones(self) -> list[Event]:

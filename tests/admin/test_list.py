@@ -246,6 +246,16 @@ def test_filter_by_day(viewer: Client, manual: Process, finished: Process) -> No
     assert titles(viewer, created_at__year=timezone.now().year + 1) == set()
 
 
+def test_database_without_time_zones(viewer: Client, finished: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB as it is after its installation."""
+    monkeypatch.setattr(connection.features, "has_zoneinfo_database", False)
+    assert titles(viewer) == {"Has finished"}
+    assert "toplinks" not in viewer.get(URL).content.decode()
+    monkeypatch.setattr(connection.features, "has_zoneinfo_database", True)
+    if connection.vendor != "mysql":
+        assert "toplinks" in viewer.get(URL).content.decode()
+
+
 def test_counts_beside_the_filters(viewer: Client, all_sorts: None) -> None:
     html = viewer.get(URL, {"_facets": "True"}).content.decode()
     assert "Expired (1)" in html

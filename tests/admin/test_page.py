@@ -35,7 +35,8 @@ def page(client: Client, process: Process) -> str:
 
 
 def section(html: str, name: str) -> str:
-    found = re.search(rf'<section class="module dp-part" aria-labelledby="dp-{name}">.*?</section>', html, re.DOTALL)
+    """Return the table of attempts or events, and what stands above it."""
+    found = re.search(rf'<h2 id="dp-{name}">.*?(?=<h2|<div class="submit-row)', html, re.DOTALL)
     assert found
     return found[0]
 

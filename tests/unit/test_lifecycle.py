@@ -174,7 +174,9 @@ def test_circular_result_is_refused(process: Process) -> None:
         process.succeed(value)
 
 
-@pytest.mark.parametrize("url", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil", "/a\r\nb"])
+@pytest.mark.parametrize(
+    "url", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil", "/a\r\nb"]
+)
 def test_it_leads_to_no_other_site(process: Process, url: str) -> None:
     with pytest.raises(UnsafeURL):
         process.redirect_to(url)
@@ -578,9 +580,12 @@ def test_what_is_rolled_back_is_not_told(process: Process) -> None:
             process.succeed()
             raise ZeroDivisionError
 
-    with heard(signals.milestone_reached) as milestones, heard(signals.process_finished) as ends:
-        with pytest.raises(ZeroDivisionError):
-            end_in_vain()
+    with (
+        heard(signals.milestone_reached) as milestones,
+        heard(signals.process_finished) as ends,
+        pytest.raises(ZeroDivisionError),
+    ):
+        end_in_vain()
     assert milestones == ends == []
     assert fresh(process).status == Status.RUNNING
     assert types(process) == ["milestone"]

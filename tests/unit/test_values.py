@@ -316,7 +316,7 @@ def test_durations(given: object, seconds: float) -> None:
     ids=lambda value: str(value)[:12] if not isinstance(value, int) or value < 10**9 else "huge",
 )
 def test_durations_out_of_range(given: object) -> None:
-    with pytest.raises(ValueError, match="lease must not be negative, and at most ten years"):
+    with pytest.raises(ValueError, match="lease must be between 0 seconds and ten years"):
         values.duration(given, "lease")
 
 

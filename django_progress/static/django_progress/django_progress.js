@@ -58,7 +58,7 @@
   function localise(time) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) return;
-    const clock = { hour: "2-digit", minute: "2-digit" };
+    const clock = { hour: "numeric", minute: "2-digit" };
     const isToday = moment.toDateString() === new Date().toDateString();
     const format = isToday ? clock : { day: "numeric", month: "short", year: "numeric", ...clock };
     const language = document.documentElement.lang || undefined;
@@ -71,15 +71,16 @@
 
   /* Let bars and spinners go on from where the elements were that these have replaced. */
   function moveOn(before, live) {
-    const old = before.querySelectorAll("progress");
-    live.querySelectorAll("progress").forEach((bar, index) => {
-      const last = old[index];
-      if (!last || last.max !== bar.max || last.position < 0 || bar.position < 0 || last.value >= bar.value) return;
+    const place = (bar) => bar.closest("[id]").id;
+    const old = new Map([...before.querySelectorAll("progress")].map((bar) => [place(bar), bar]));
+    for (const bar of live.querySelectorAll("progress")) {
+      const last = old.get(place(bar));
       const value = bar.value;
+      if (!last || last.max !== bar.max || last.position < 0 || last.value >= value) continue;
       bar.value = last.value;
       bar.getBoundingClientRect(); // draws it, so that the stylesheet's transition has a beginning
       bar.value = value;
-    });
+    }
     if (!live.getAnimations) return;
     for (const animation of live.getAnimations({ subtree: true })) {
       if (animation.effect.getComputedTiming().iterations === Infinity) animation.startTime = 0;

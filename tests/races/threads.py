@@ -1,0 +1,41 @@
+"""Threads that begin at the same moment, each on a database connection of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections
+
+
+def together(count: int, function: Callable[[int], Any]) -> list[Any]:
+    """Call ``function(0)`` … ``function(count - 1)`` at once; return what they return, or raise what one raised."""
+    return all_together(*[lambda number=number: function(number) for number in range(count)])
+
+
+def all_together(*functions: Callable[[], Any]) -> list[Any]:
+    """Call different functions at once."""
+    barrier = threading.Barrier(len(functions), timeout=30)
+    results: list[Any] = [None] * len(functions)
+    errors: list[BaseException] = []
+
+    def run(number: int, function: Callable[[], Any]) -> None:
+        try:
+            connections["default"].ensure_connection()
+            barrier.wait()
+            results[number] = function()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "A thread hangs."
+    if errors:
+        raise errors[0]
+    return results
