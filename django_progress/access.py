@@ -20,7 +20,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
-from . import values
+from . import addresses
 from .exceptions import UnsafeURL
 from .models import Process
 from .querysets import ProcessQuerySet
@@ -95,7 +95,7 @@ def current_page(request: HttpRequest, fallback: str = "") -> str:
     if request.headers.get("HX-Request") != "true":
         return request.get_full_path()
     try:
-        url = values.stored_url(request.headers.get("HX-Current-URL"), "HX-Current-URL", request)
+        url = addresses.stored_url(request.headers.get("HX-Current-URL"), "HX-Current-URL", request)
     except UnsafeURL:
         return fallback
     parts = urlsplit(url)

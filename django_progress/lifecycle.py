@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
 
-from . import errors, execution, signals, values
+from . import addresses, errors, execution, signals, values
 from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import (
@@ -143,7 +143,7 @@ class Lifecycle(Tracking):
 
     def redirect_to(self, url: str) -> None:
         """Set where success leads. Raises ``UnsafeURL`` for another site."""
-        self._report(None, {"success_url": values.stored_url(url, "url")})
+        self._report(None, {"success_url": addresses.stored_url(url, "url")})
 
     aredirect_to = twin(redirect_to)
 
@@ -165,7 +165,7 @@ class Lifecycle(Tracking):
         if result is not UNSET:
             changes["result"] = values.as_json(result, "The result")
         if redirect_url is not None:
-            changes["success_url"] = values.stored_url(redirect_url, "redirect_url")
+            changes["success_url"] = addresses.stored_url(redirect_url, "redirect_url")
         event = NewEvent(Status.SUCCEEDED.value, message=SUCCEEDED_TEXT, translatable=True)
         late = event._replace(message=TOO_LATE_TEXT, details={"cancel_requested": True})
         self._end(Status.SUCCEEDED, changes, event, late)

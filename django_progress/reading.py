@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.urls import reverse
 from django.utils import timezone
 
-from . import execution, values
+from . import addresses, execution, values
 from .execution import MilestoneReached
 from .status import ACTIVE, TERMINAL, Status
 
@@ -140,7 +140,7 @@ class Reading:
             Status.CANCELLED: "cancelled_url",
         }.get(self.shown_status)
         url = (getattr(self, own) if own else "") or self.redirect_url
-        return values.display_url(url.replace("{key}", str(self.key))) or self.get_absolute_url()
+        return addresses.display_url(url.replace("{key}", str(self.key))) or self.get_absolute_url()
 
     def get_absolute_url(self) -> str:
         """Return the address of its status page."""

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
 
-from . import clock, engines, signals, values
+from . import addresses, clock, engines, signals, values
 from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
@@ -265,7 +265,7 @@ def check_options(
     total = chosen.get("total")
     fields["total"] = fields["initial_total"] = None if total is None else values.number(total, "total")
     for name in URLS:
-        fields[name] = values.stored_url(chosen.get(name), name, request)
+        fields[name] = addresses.stored_url(chosen.get(name), name, request)
     return fields
 
 

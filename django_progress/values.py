@@ -15,22 +15,17 @@ import reprlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.http import HttpRequest
-from django.utils.encoding import iri_to_uri
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_lazy
 
 from .conf import settings
-from .exceptions import UnsafeURL
 from .status import TERMINAL
 
 __all__ = [
     "as_json",
     "count",
-    "display_url",
     "duration",
     "event_type",
     "identifier",
@@ -39,7 +34,6 @@ __all__ = [
     "number",
     "positive_duration",
     "public_text",
-    "stored_url",
     "summary",
     "text",
     "translatable",
@@ -55,7 +49,6 @@ RESERVED = {"started": "start()", "done": "succeed()", "failed": "fail()"}
 
 _lines = re.compile(r"\r\n?|[\u2028\u2029]")
 _unstorable = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_url_refused = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]")
 _unstorable_in_json = re.compile(r"[\x00\ud800-\udfff]")
 _slug = re.compile(r"[-a-zA-Z0-9_]+\Z")
 _lazy_text = type(gettext_lazy(""))
@@ -266,53 +259,3 @@ def _reason(error: Exception) -> str:
         return text(error, "error", limit=300)
     except TypeError:
         return type(error).__name__
-
-
-def stored_url(value: object, name: str, request: HttpRequest | None = None) -> str:
-    """Return a URL that a process may lead to; an absolute one of this very site becomes relative.
-
-    Raises ``UnsafeURL`` for another scheme, another host (see ``ALLOWED_REDIRECT_HOSTS``),
-    white space, backslashes and control characters.
-    """
-    if value is None:
-        return ""
-    url = str(value)
-    if not url:
-        return ""
-    if request is not None and not _url_refused.search(url):
-        parts = _split(url)
-        own = request.get_host().lower()
-        if parts is not None and parts.scheme in ("http", "https") and parts.netloc.lower() == own:
-            url = parts._replace(scheme="", netloc="").geturl() or "/"
-    if len(url) > 2_000:
-        raise UnsafeURL(f"{name} is longer than 2,000 characters.")
-    if not display_url(url):
-        raise UnsafeURL(
-            f"{name} must be a path of this site that begins with one slash, or a http(s) URL of a host named in "
-            f"DJANGO_PROGRESS['ALLOWED_REDIRECT_HOSTS'], without spaces or backslashes; not {url[:200]!r}."
-        )
-    return url
-
-
-def display_url(url: str) -> str:
-    """Return ``url`` as a browser may be sent there, in ASCII, else the empty string. Use it at every way out."""
-    if not url or _url_refused.search(url):
-        return ""
-    parts = _split(url)
-    if parts is None:
-        return ""
-    if not parts.scheme and not parts.netloc:
-        return iri_to_uri(url) if url.startswith("/") and not url.startswith("//") else ""
-    if parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.password is None:
-        allowed = {host.lower() for host in settings.ALLOWED_REDIRECT_HOSTS}
-        return iri_to_uri(url) if parts.netloc.lower() in allowed or parts.hostname in allowed else ""
-    return ""
-
-
-def _split(url: str) -> Any:
-    try:
-        parts = urlsplit(url)
-        _ = parts.hostname, parts.port
-    except ValueError:
-        return None
-    return parts

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from .. import values
+from .. import addresses
 from . import cells
 from .parts import process_link
 
@@ -185,6 +185,6 @@ def _is_worth(row: str | tuple[str, ...], process: Process) -> bool:
 
 
 def _link(url: str) -> SafeString:
-    if safe := values.display_url(url):
+    if safe := addresses.display_url(url):
         return format_html('<a href="{}">{}</a>', safe, url)
     return format_html("{}", url)

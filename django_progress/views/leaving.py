@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 
-from .. import signals, values
+from .. import addresses, signals
 from ..exceptions import UnsafeURL
 from ..models import Process
 from ..responses import leave_for
@@ -33,6 +33,6 @@ def lead_on(request: HttpRequest, process: Process) -> HttpResponse:
 def wanted_next(request: HttpRequest, default: str) -> str:
     """Return where a form asked to return to, if that is a place of this site; else ``default``."""
     try:
-        return values.stored_url(request.POST.get("next"), "next", request) or default
+        return addresses.stored_url(request.POST.get("next"), "next", request) or default
     except UnsafeURL:
         return default

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from ..access import UNSEEN
@@ -118,8 +119,9 @@ class Listing:
 
     @property
     def revision(self) -> int:
-        """Grows with every change of what it shows."""
-        return sum(row.snapshot.revision for row in self.rows)
+        """Grows with time, as the sum of theirs would not: rows leave the page, too."""
+        now = self._found[0].now if self._found else timezone.now()
+        return int(now.timestamp() * 1000)
 
     @property
     def poll_url(self) -> str:

@@ -176,8 +176,10 @@ class Live:
             return Bar(1, 1)
         if shown.percent is not None:
             # Whatever ended otherwise is not shown as full.
-            share = int(shown.percent) if shown.is_active else min(int(shown.percent), 99)
-            return Bar(share, 100, wording.percentage(share))
+            share = int(shown.percent)
+            if shown.is_active or share < 100:
+                return Bar(share, 100, wording.percentage(share))
+            return Bar(99, 100)
         if not shown.is_active:
             return None
         if shown.max_duration is None or shown.has_counts:

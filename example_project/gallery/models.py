@@ -96,4 +96,4 @@ class Endpoint(models.Model):
     @property
     def url(self) -> str:
         """Its address, for a worker, which has no request to tell the site's."""
-        return f"{settings.SITE_URL}{reverse('gallery:endpoint', args=[self.key])}"
+        return getattr(settings, "SITE_URL", "") + reverse("gallery:endpoint", args=[self.key])
