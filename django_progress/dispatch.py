@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import router, transaction
-from django.utils.translation import gettext_noop
 
 from . import engines, errors, execution, values
 from .clock import DatabaseNow
@@ -30,10 +29,6 @@ from .writes import Add, FirstNow, Guard, Later, NewEvent, retried
 __all__ = ["abandoned", "claim", "raised", "returned", "stopped"]
 
 logger = logging.getLogger("django_progress")
-
-LOST_TEXT = gettext_noop("The worker was lost.")
-TIMED_OUT_TEXT = gettext_noop("It took too long.")
-NO_SUCCESS_TEXT = gettext_noop("It did not succeed.")
 
 
 def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> execution.Execution | None:
@@ -128,7 +123,7 @@ def returned(executing: execution.Execution, value: Any) -> Exception | None:
             if not _hand_on(process, executing.token, Outcome.REQUEUED, event, delay=executing.delay or 0, anew=True):
                 _let_go(process, executing.token)
         elif executing.asked == "again":
-            _try_again(process, executing.token, errors.describe(NO_SUCCESS_TEXT), Outcome.FAILED)
+            _try_again(process, executing.token, errors.describe(errors.NO_SUCCESS), Outcome.FAILED)
         elif value is None:
             process.succeed()
         else:
@@ -167,7 +162,7 @@ def abandoned(attempt: Attempt, outcome: Outcome) -> None:
     """Settle an execution whose worker is lost, or that took too long."""
     if attempt.cancel_requested_at is not None and _cancelled(attempt.process, attempt.token):
         return
-    text = LOST_TEXT if outcome == Outcome.LOST else TIMED_OUT_TEXT
+    text = errors.LOST if outcome == Outcome.LOST else errors.TIMED_OUT
     _try_again(attempt.process, attempt.token, errors.describe(text), outcome)
 
 

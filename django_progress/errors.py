@@ -7,11 +7,11 @@ import traceback
 from typing import NamedTuple
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext, gettext_noop
 
 from . import values
 
-__all__ = ["Failure", "describe"]
+__all__ = ["GENERIC", "LOST", "NO_SUCCESS", "OWN", "TIMED_OUT", "Failure", "describe", "shown"]
 
 MAX_DETAIL = 20_000
 MAX_CHAIN = 50
@@ -20,6 +20,11 @@ MAX_CHAIN = 50
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 GENERIC = gettext_noop("Something went wrong on our side.")
+LOST = gettext_noop("The worker was lost.")
+TIMED_OUT = gettext_noop("It took too long.")
+NO_SUCCESS = gettext_noop("It did not succeed.")
+OWN = frozenset({GENERIC, LOST, TIMED_OUT, NO_SUCCESS})
+"""Words of ours: stored as they are here, translated when they are read."""
 
 
 class Failure(NamedTuple):
@@ -45,6 +50,11 @@ def describe(error: BaseException | str | Promise) -> Failure:
         return Failure(values.text(error, "error", required=True), "", "")
     reference = "".join(secrets.choice(ALPHABET) for _ in range(8))
     return Failure(GENERIC, reference, _traceback(error))
+
+
+def shown(public: str) -> str:
+    """Return what was stored of a failure in the language that is active now."""
+    return gettext(public) if public in OWN else public
 
 
 def _traceback(error: BaseException) -> str:

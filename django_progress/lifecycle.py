@@ -84,7 +84,7 @@ class Lifecycle(Tracking):
         app reaches itself, ``ProcessFinished`` when it is too late.
         """
         name = values.milestone_name(name)
-        stored = None if details is None else values.as_json(details, "details")
+        stored = None if details is None else values.json_object(details, "details")
         message, params = values.translatable(description, "description", stored)
         changes = {"milestone_name": name, "milestone_message": message, "milestone_params": params}
         written = self._put(NewEvent(values.event_type(type), name, message, params is not None, stored), changes)
@@ -175,8 +175,7 @@ class Lifecycle(Tracking):
     def fail(self, error: BaseException | str | Promise) -> None:
         """End it badly. A text is shown to people; of an exception they get a reference, staff the traceback."""
         failure = errors.describe(error)
-        event = failure_event(Status.FAILED, failure, ours=isinstance(error, BaseException))
-        self._end(Status.FAILED, failure_changes(failure), event)
+        self._end(Status.FAILED, failure_changes(failure), failure_event(Status.FAILED, failure))
 
     afail = twin(fail)
 
@@ -289,11 +288,12 @@ def failure_changes(failure: errors.Failure) -> dict[str, Any]:
     return {"error": failure.public, "error_reference": failure.reference, "error_detail": failure.detail}
 
 
-def failure_event(type: str, failure: errors.Failure, *, ours: bool = True, **details: Any) -> NewEvent:
-    """Return the event that tells people of a failure; words of ours are translated when they are read."""
+def failure_event(type: str, failure: errors.Failure, **details: Any) -> NewEvent:
+    """Return the event that tells people of a failure."""
     if failure.reference:
         details["reference"] = failure.reference
-    return NewEvent(str(getattr(type, "value", type)), "", failure.public, ours, details or None)
+    own = failure.public in errors.OWN
+    return NewEvent(str(getattr(type, "value", type)), "", failure.public, own, details or None)
 
 
 def _user_pk(user: Any) -> Any:

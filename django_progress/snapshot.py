@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 
-from . import values
+from . import errors
 from .conf import settings
 from .status import Status
 
@@ -210,7 +210,7 @@ def build(process: Process, milestones: Any = ()) -> Snapshot:
         seq=process.last_seq,
         revision=process.revision,
         result=process.result,
-        error=values.public_text(process.error, {}),
+        error=errors.shown(process.error),
         reference=process.error_reference,
         truncated=process.last_seq >= settings.MAX_EVENTS,
         url=process.get_absolute_url(),

@@ -120,7 +120,7 @@ class ProcessManager(models.Manager["Process"]):
             fields |= {
                 "task_name": task.name,
                 "task_args": values.as_json(list(args), "args"),
-                "task_kwargs": values.as_json(dict(kwargs or {}), "kwargs"),
+                "task_kwargs": values.json_object(kwargs or {}, "kwargs"),
                 "task_options": values.as_json({**task.options, **(options or {})}, "options"),
             }
         elif args or kwargs or options:
@@ -249,7 +249,7 @@ def check_options(
     chosen: Mapping[str, Any], *, request: HttpRequest | None = None, details: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the columns for what was chosen of ``OPTIONS``, checked."""
-    params = None if details is None else values.as_json(dict(details), "details")
+    params = None if details is None else values.json_object(details, "details")
     description, description_params = values.translatable(chosen.get("description"), "description", params)
     fields: dict[str, Any] = {
         "description": description,

@@ -29,6 +29,7 @@ __all__ = [
     "duration",
     "event_type",
     "identifier",
+    "json_object",
     "kind",
     "milestone_name",
     "number",
@@ -224,6 +225,14 @@ def as_json(value: object, name: str, *, limit: int | None = None) -> Any:
     if len(encoded.encode("utf-8", "replace")) > limit:
         raise ValueError(f"{name} is larger than {limit} bytes of JSON; store it elsewhere and keep a reference.")
     return _plain(decoded, name, MAX_DEPTH)
+
+
+def json_object(value: object, name: str) -> dict[str, Any]:
+    """Return a mapping as the JSON object that will be read back (see :func:`as_json`)."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, such as a dict, not {type(value).__name__}.")
+    result: dict[str, Any] = as_json(dict(value), name)
+    return result
 
 
 def _plain(value: Any, name: str, depth: int) -> Any:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import get_language, gettext
 
-from .. import __version__, errors, snapshot
+from .. import __version__, snapshot
 from ..models import Event, Process
 from ..responses import poll_interval
 from ..status import Status
@@ -239,12 +239,6 @@ class Live:
     def has_earlier(self) -> bool:
         """Whether there may be milestones before those."""
         return len(self.milestones) == MILESTONES
-
-    @property
-    def error(self) -> str:
-        """Why it failed, in words for people."""
-        error = self.snapshot.error
-        return gettext(error) if error == errors.GENERIC else error
 
     @property
     def result(self) -> str:

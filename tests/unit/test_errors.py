@@ -221,3 +221,9 @@ def test_endless_recursion_is_told_shortly() -> None:
     with pytest.raises(RecursionError) as caught:
         again()
     assert "more times" in describe(caught.value).detail
+
+
+def test_words_of_ours_are_read_in_the_viewers_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "gettext", str.upper)
+    assert errors.shown(errors.GENERIC) == errors.GENERIC.upper()
+    assert errors.shown("The partner did not answer.") == "The partner did not answer."

@@ -744,3 +744,10 @@ def test_threads_of_a_body_carry_its_token_and_lose_no_count() -> None:
     thread.start()
     thread.join()
     assert [type(error) for error in raised] == [ProcessSuperseded]
+
+
+@pytest.mark.parametrize("details", [["a"], "text", 5])
+def test_details_are_a_mapping(details: Any) -> None:
+    process = Process.objects.start("x")
+    with pytest.raises(TypeError, match="details must be a mapping"):
+        process.milestone("one", details=details)

@@ -178,6 +178,7 @@ def test_words_of_ours_are_in_the_viewers_language(monkeypatch: pytest.MonkeyPat
     from django_progress import errors
 
     monkeypatch.setattr(errors, "GENERIC", "Yes")  # which Django itself can translate
+    monkeypatch.setattr(errors, "OWN", {"Yes"})
     process = start()
     execute(process, lambda p: p.fail(RuntimeError()))
     with translation.override("de"):
