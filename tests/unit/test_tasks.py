@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from celery.contrib.testing.worker import start_worker
 from django.contrib.auth.models import User
-from django.db import connections, transaction
+from django.db import transaction
 
 from django_progress import engines
 from django_progress.models import Process
@@ -126,9 +126,8 @@ def test_no_process_outside_of_a_body() -> None:
 
 
 def test_astart(recorder: Recorder) -> None:
-    process = asyncio.run(tasks.nightly.astart(None))
+    process = async_to_sync(tasks.nightly.astart)(None)
     assert Process.objects.get() == process
-    connections.close_all()
 
 
 def test_threads_of_a_worker_execute_each_their_own() -> None:
