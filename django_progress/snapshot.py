@@ -15,8 +15,10 @@ from .status import Status
 if TYPE_CHECKING:
     from .models import Event, Process
 
-__all__ = ["ERROR_KEY", "Snapshot", "build", "take"]
+__all__ = ["ERROR_KEY", "Snapshot", "build", "newest_milestones", "take"]
 
+MILESTONES = 200
+"""How many milestones, of the newest, a snapshot holds."""
 ERROR_KEY = "Error"
 """The message under which a failure also stands."""
 
@@ -171,8 +173,13 @@ def _number(value: float | None) -> float | int | None:
 def take(process: Process) -> Snapshot:
     """Read ``process`` again, with its milestones, and freeze it."""
     row = process.__class__._default_manager.using(process._using).with_now().get(pk=process.pk)
-    milestones = row.milestones.filter(seq__lte=row.last_seq)
-    return build(row, milestones)
+    return build(row, newest_milestones(row))
+
+
+def newest_milestones(process: Process, most: int = MILESTONES) -> list[Event]:
+    """Return the newest milestones, in order; whoever wants more asks for the events. One query."""
+    newest = process.milestones.filter(seq__lte=process.last_seq).order_by("-seq")
+    return list(reversed(newest[:most]))
 
 
 def build(process: Process, milestones: Any = ()) -> Snapshot:

@@ -27,7 +27,7 @@ def not_found() -> HttpResponse:
 
 def answer(process: Process, status: int = 200) -> JsonResponse:
     """Return the JSON status of a process."""
-    shown = snapshot.build(process, process.milestones.filter(seq__lte=process.last_seq))
+    shown = snapshot.build(process, snapshot.newest_milestones(process))
     response = JsonResponse(shown.as_json(), status=status)
     if shown.is_active:
         response["Retry-After"] = retry_after(shown)

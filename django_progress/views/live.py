@@ -232,8 +232,7 @@ class Live:
     @cached_property
     def milestones(self) -> list[Event]:
         """The newest milestones, in order. One query, when it is asked for."""
-        newest = self.process.milestones.filter(seq__lte=self.snapshot.seq).order_by("-seq")
-        return list(reversed(newest[:MILESTONES]))
+        return snapshot.newest_milestones(self.process, MILESTONES)
 
     @property
     def has_earlier(self) -> bool:

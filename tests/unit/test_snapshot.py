@@ -212,3 +212,11 @@ def test_it_leads_to_the_wait_page(headers: dict[str, str], status: int, header:
     response = process.redirect_to_wait(RequestFactory().post("/search/", headers=headers))
     assert response.status_code == status
     assert response[header] == process.get_wait_url()
+
+
+def test_milestones_are_bounded() -> None:
+    process = start()
+    for number in range(5):
+        process.milestone(f"m{number}")
+    assert [event.name for event in snapshot.newest_milestones(process, 2)] == ["m3", "m4"]
+    assert len(process.snapshot().milestones) == 6
