@@ -35,6 +35,9 @@ __all__ = [
     "is_logged_in",
     "login_answer",
     "may_control",
+    "may_see",
+    "open_page",
+    "private",
     "problem",
     "visible_to",
 ]
@@ -59,6 +62,14 @@ def visible_to(request: HttpRequest) -> ProcessQuerySet:
     return Process.objects.owned_by(user)
 
 
+def may_see(request: HttpRequest, process: Process) -> bool:
+    """Return whether it is one of those, without a query for most people."""
+    user = getattr(request, "user", None)
+    if user is None or user.pk is None:
+        return False
+    return process.owner_id == user.pk or _is_staff_with(user, "view_process")
+
+
 def may_control(request: HttpRequest, process: Process) -> bool:
     """Return whether whoever asks may cancel or retry it: its owner, and staff with the change permission."""
     user = getattr(request, "user", None)
@@ -77,7 +88,7 @@ def find(request: HttpRequest, key: UUID) -> Process | None:
     """Return the process if it may be seen, with its expiry stored if that is due."""
     rows = visible_to(request).with_now().defer(*UNSEEN)
     process = rows.filter(key=key).first()
-    if process is not None and process.status != process.shown_status and process._expire_if_overdue():
+    if process is not None and process.status != process.shown_status and process._expire_if_overdue(wait=False):
         process = rows.filter(key=key).first()
     return process
 
@@ -91,7 +102,14 @@ def get_or_404(request: HttpRequest, key: UUID) -> Process:
 
 
 def current_page(request: HttpRequest, fallback: str = "") -> str:
-    """Return the path of the page that is open in the browser; ``fallback`` where it is another site's."""
+    """Return the path of the page that is open in the browser, or opens with this; see ``open_page()``."""
+    if any(request.headers.get(name) == "true" for name in ("HX-Boosted", "HX-History-Restore-Request")):
+        return request.get_full_path()  # htmx still names the page that is being left.
+    return open_page(request, fallback)
+
+
+def open_page(request: HttpRequest, fallback: str = "") -> str:
+    """Return the path of the page from which this is asked; ``fallback`` where it is another site's."""
     if request.headers.get("HX-Request") != "true":
         return request.get_full_path()
     try:
@@ -125,11 +143,14 @@ def for_people(*, page: str, is_page: bool = False) -> Callable[[View], View]:
                     return _personal(view(request, **kwargs))
                 except (Http404, PermissionDenied) as refusal:
                     return _personal(response_for_exception(request, refusal))
+            if "dp-shown" in request.GET and "dp-for" not in request.GET:
+                # A poll of a page that was made for nobody in particular, who is not to be led away from it.
+                return _personal(response_for_exception(request, Http404("No such process.")))
             after = reverse(f"django_progress:{page}", kwargs=kwargs)
             if is_page:
                 after = request.get_full_path()
             elif request.headers.get("HX-Request") == "true":
-                after = current_page(request, after)
+                after = open_page(request, after)
             return _personal(login_answer(request, after))
 
         return login_not_required(guarded)
@@ -147,6 +168,16 @@ def for_programs(view: View) -> View:
         return response
 
     return login_not_required(guarded)
+
+
+def private(view: View) -> View:
+    """Have nobody keep the answers of a view."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return _personal(view(request, **kwargs))
+
+    return guarded
 
 
 def problem(status: int, code: str, message: str) -> JsonResponse:

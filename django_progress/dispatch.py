@@ -21,7 +21,7 @@ from .clock import read as read_clock
 from .conf import settings
 from .exceptions import ProcessCancelled, ProcessFinished, ProcessStopped
 from .lifecycle import CANCELLED_TEXT, failure_changes, failure_event
-from .models import Attempt, Process
+from .models import Attempt, Event, Process
 from .starting import publish_on_commit
 from .status import TERMINAL, Outcome, Status
 from .writes import Add, FirstNow, Guard, Later, NewEvent, retried
@@ -71,10 +71,12 @@ def _take(process: Process, task_id: str, worker: str, delayed: bool) -> executi
             return None
         process.refresh_from_db()
         now = read_clock(process._using)
+        begins = _begins_at(process)
         attempt = Attempt.objects.using(process._using).create(
             process=process,
             number=process.executions,
             attempt_number=process.attempt_number,
+            milestone_seq=begins.seq,
             token=token,
             task_id=task_id,
             worker=values.text(worker, "worker", limit=255),
@@ -88,11 +90,20 @@ def _take(process: Process, task_id: str, worker: str, delayed: bool) -> executi
         token=token,
         number=attempt.number,
         lease=lease,
-        milestone=process.reached,
+        milestone=execution.MilestoneReached(begins.name, begins.text),
         process=process,
     )
     process.__dict__["_bound"] = executing
     return executing
+
+
+def _begins_at(process: Process) -> Event:
+    """Return the milestone at which this execution begins; another attempt at the same thing takes the same branch."""
+    milestones = process.milestones.using(process._using)
+    before = process.attempts.using(process._using).filter(number=process.executions - 1).first()
+    if process.attempt_number > 1 and before is not None:
+        milestones = milestones.filter(seq__lte=before.milestone_seq)
+    return milestones.order_by("-seq")[0]
 
 
 def _find(key: str) -> Process | None:
@@ -120,7 +131,9 @@ def returned(executing: execution.Execution, value: Any) -> Exception | None:
     try:
         if executing.asked == "requeue":
             event = NewEvent("requeued")
-            if not _hand_on(process, executing.token, Outcome.REQUEUED, event, delay=executing.delay or 0, anew=True):
+            if not _hand_on(
+                process, executing.token, Outcome.REQUEUED, event, delay=_delay(executing.delay), anew=True
+            ):
                 _let_go(process, executing.token)
         elif executing.asked == "again":
             _try_again(process, executing.token, errors.describe(errors.NO_SUCCESS), Outcome.FAILED)
@@ -138,20 +151,23 @@ def returned(executing: execution.Execution, value: Any) -> Exception | None:
 def raised(executing: execution.Execution, error: BaseException) -> None:
     """Settle an execution whose body raised: tried again while attempts and time remain, else failed."""
     process: Process = executing.process
+    outcome = Outcome.FAILED
     failure = errors.describe(error)
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):  # Not the body's doing: its worker was told to end.
+        outcome, failure = Outcome.LOST, failure._replace(public=errors.LOST)
     logger.error(
         "Process %s (%s) failed in attempt %d of %d, reference %s",
         process.key, process.task_name, process.attempt_number, process.max_attempts, failure.reference,
         exc_info=error,
     )  # fmt: skip
     if not _is_over(executing):
-        _try_again(process, executing.token, failure, Outcome.FAILED)
+        _try_again(process, executing.token, failure, outcome)
 
 
 def stopped(executing: execution.Execution, stop: ProcessStopped) -> None:
     """Settle an execution that was stopped from outside."""
     process: Process = executing.process
-    if isinstance(stop, ProcessCancelled) and _cancelled(process, executing.token):
+    if isinstance(stop, ProcessCancelled) and process._was_asked_to_cancel() and _cancelled(process, executing.token):
         return
     if not _let_go(process, executing.token):
         # Nobody stopped it, it only says so.
@@ -166,6 +182,10 @@ def abandoned(attempt: Attempt, outcome: Outcome) -> None:
     _try_again(attempt.process, attempt.token, errors.describe(text), outcome)
 
 
+def _delay(seconds: float | None) -> float:
+    return 0.0 if seconds is None or engines.get_engine().is_eager() else seconds
+
+
 def _storable(value: Any) -> Any:
     try:
         return values.as_json(value, "The returned value")
@@ -178,7 +198,7 @@ def _try_again(process: Process, token: str, failure: errors.Failure, outcome: O
         process.refresh_from_db(fields=["attempt_number", "max_attempts", "retry_delay", "expires_at"])
     except Process.DoesNotExist:
         return
-    delay = process.retry_delay
+    delay = _delay(process.retry_delay)
     attempts_left = process.max_attempts - process.attempt_number
     in_time = process.expires_at is None or read_clock(process._using) + timedelta(seconds=delay) < process.expires_at
     if attempts_left > 0 and in_time:

@@ -49,14 +49,26 @@ class Ticks:
     rate: float | None = None
     samples: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
+    counters: list[list[int]] = field(default_factory=list)
+    """Of each loop that is being tracked: how many items are done, and how many of them were taken."""
 
     @property
     def pending(self) -> bool:
+        self.gather()
         return bool(self.added) or self.current is not None or self.total is not None or self.unit is not None
+
+    def gather(self) -> None:
+        """Add what tracked loops have counted. Only they raise the one number, and only this the other."""
+        with self.lock:
+            for counter in self.counters:
+                done = counter[0]
+                self.added += done - counter[1]
+                counter[1] = done
 
     def take(self) -> Numbers:
         """Take what is to be written now; nobody else will write it."""
         with self.lock:
+            self.gather()
             taken = Numbers(self.added, self.current, self.total, self.unit)
             self.added = 0.0
             self.current = self.total = self.unit = None

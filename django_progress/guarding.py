@@ -202,16 +202,25 @@ class Guarded:
     @retried
     def _note_cancel_request(self, token: str) -> None:
         """Log that cancelling was asked for, unless a report holds the row: the request itself is stored."""
-        connection = connections[self._using]
-        skip = connection.features.has_select_for_update_skip_locked
-        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
         with transaction.atomic(using=self._using):
-            if rows.select_for_update(skip_locked=skip).filter(pk=self.pk).exists():
+            if self._is_free():
                 event = NewEvent("cancel_requested", message=gettext_noop("Cancelling…"), translatable=True)
                 self._write(Guard(ACTIVE, token=token), {}, event)
 
-    def _expire_if_overdue(self) -> bool:
-        """Store the expiry of a process whose deadline has passed; return whether this call did."""
+    def _expire_if_overdue(self, *, wait: bool = True) -> bool:
+        """Store the expiry of a process whose deadline has passed; return whether this call did.
+
+        Without ``wait``, a row that somebody holds is left to the next who looks.
+        """
         event = NewEvent(Status.EXPIRED.value, message=EXPIRED_TEXT, translatable=True)
         guard = Guard(sources(Status.EXPIRED), in_time=False, overdue=True)
-        return self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)
+        with transaction.atomic(using=self._using, savepoint=False):
+            if not wait and not self._is_free():
+                return False
+            return self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)
+
+    def _is_free(self) -> bool:
+        """Lock the row, if nobody else holds it; where rows can't be skipped this waits."""
+        skip = connections[self._using].features.has_select_for_update_skip_locked
+        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
+        return bool(rows.select_for_update(skip_locked=skip).filter(pk=self.pk).exists())

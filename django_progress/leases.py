@@ -82,7 +82,7 @@ class Heart:
 
 def interval(lease: float) -> float:
     """Return the seconds between two beats: at least four fit into a lease."""
-    return float(min(settings.HEARTBEAT, lease / 4))
+    return float(max(0.05, min(settings.HEARTBEAT, lease / 4)))
 
 
 def renew(held: dict[str, tuple[float, str]]) -> None:

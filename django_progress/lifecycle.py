@@ -56,15 +56,7 @@ class Lifecycle(Tracking):
     """What can be done to a process."""
 
     if TYPE_CHECKING:
-        pk: int
-        status: str
-        last_seq: int
-        revision: int
         message_pairs: list[list[str]]
-        _meta: Any
-        _state: Any
-
-        refresh_from_db: Any
 
     # -- reports -----------------------------------------------------------------------
 
@@ -193,16 +185,19 @@ class Lifecycle(Tracking):
         event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
         gone = ""
         while True:
-            guard = Guard(sources(Status.CANCELLED), token=None if force else "")
-            if self._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED):
-                return True
             row = self._fresh()
             if row is None or row.status in TERMINAL:
                 if row is not None and row.status == Status.CANCELLED:
+                    self.refresh_from_db()
                     return True
                 raise ProcessFinished
-            if self._expire_if_overdue():
+            if not row.attempt_token or force:
+                guard = Guard(sources(Status.CANCELLED), token=None if force else "")
+                if self._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED):
+                    return True
+            if self._expire_if_overdue(wait=False):
                 raise ProcessFinished
+            # The attempt's row, which no report holds: asking doesn't wait.
             asked = attempts.filter(token=row.attempt_token, outcome="")
             if row.attempt_token and asked.filter(cancel_requested_at=None).update(
                 cancel_requested_at=DatabaseNow(), cancel_requested_by=_user_pk(by)

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from celery import current_app
+from django.db import router
+from kombu.exceptions import OperationalError
 
 from .conf import settings
 from .models import Process
@@ -61,11 +63,15 @@ class CeleryEngine:
                     task.apply_async((key,), **sending)
                 else:
                     app.send_task(task_name, (key,), **sending)
-        except Exception as error:
+        except _outages(app) as error:
             self._closed_until = time.monotonic() + PAUSE
             logger.warning(
                 "Process %s could not be published, it stays pending until the broker answers again: %r", key, error
             )
+            return False
+        except Exception:
+            # This message's own fault (a queue that isn't there, say), and no reason to keep others back.
+            logger.exception("Process %s can't be published; it stays pending.", key)
             return False
         return True
 
@@ -78,12 +84,17 @@ class CeleryEngine:
         try:
             while True:
                 current_app.tasks[task_name].apply((key,), task_id=task_id, throw=False)
-                row = Process.objects.filter(key=key).first()
+                row = Process.objects.using(router.db_for_write(Process)).filter(key=key).first()
                 if row is None or row.status != Status.PENDING or row.task_id == task_id:
                     return True
                 task_id = row.task_id
         finally:
             _inline.reset(before)
+
+
+def _outages(app: Any) -> tuple[type[BaseException], ...]:
+    """Return what the transport raises when it has lost the broker."""
+    return (OSError, OperationalError, *app.connection_for_write().connection_errors)
 
 
 def _bounded(app: Any) -> dict[str, Any]:

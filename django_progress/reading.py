@@ -90,6 +90,8 @@ class Reading:
         if not self.total:
             # Of nothing there is no share; but with nothing to do, all of it is done in the end.
             return 100.0 if self.total == 0 and self.status == Status.SUCCEEDED else None
+        if self.current > self.total and self.is_active:
+            return None  # More is done than there was said to be: how much there is, nobody knows.
         share = 1.0 if self.current >= self.total else self.current / self.total
         if self.percent_peak >= 1 > share:
             return None  # It was full, and more work turned up: honest is only "unknown".

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from django.utils.encoding import iri_to_uri
 
 from .conf import settings
 
@@ -25,7 +26,7 @@ class SeeOther(HttpResponseRedirect):
 def leave_for(request: HttpRequest, url: str) -> HttpResponse:
     """Return what makes a browser go to ``url``: 303, or ``HX-Redirect`` for a request made by htmx."""
     if request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true":
-        return HttpResponse(headers={"HX-Redirect": url})
+        return HttpResponse(headers={"HX-Redirect": iri_to_uri(url)})
     return SeeOther(url)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import router, transaction
 
+from . import values
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Event, Process
@@ -11,12 +12,15 @@ from .models import Event, Process
 __all__ = ["prune"]
 
 
-def prune(older_than: float | None = None, *, using: str = "default", batch: int = 500) -> int:
+def prune(older_than: float | None = None, *, using: str | None = None, batch: int = 500) -> int:
     """Delete processes that finished more than ``older_than`` seconds ago; return how many.
 
     ``None`` stands for ``KEEP_FINISHED``, of which 0 keeps everything. Rows go in batches,
     a transaction each, so that neither memory nor locks grow with their number.
     """
+    using = using or router.db_for_write(Process)
+    if older_than is not None:
+        older_than = values.duration(older_than, "older_than")
     age = settings.KEEP_FINISHED if older_than is None else older_than
     if older_than is None and not age:
         return 0

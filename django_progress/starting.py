@@ -55,6 +55,7 @@ class TaskLike(Protocol):
     def declared(self) -> Mapping[str, Any]: ...
     @property
     def options(self) -> Mapping[str, Any]: ...
+    def check_arguments(self, args: Any, kwargs: Any) -> None: ...
 
 
 class ProcessManager(models.Manager["Process"]):
@@ -117,6 +118,7 @@ class ProcessManager(models.Manager["Process"]):
         fields["owner_id"] = _owner_pk(owner, request)
         fields["context"] = {} if context is None else values.as_json(context, "context")
         if task is not None:
+            task.check_arguments(args, {} if kwargs is None else kwargs)
             fields |= {
                 "task_name": task.name,
                 "task_args": values.as_json(list(args), "args"),
@@ -126,8 +128,10 @@ class ProcessManager(models.Manager["Process"]):
         elif args or kwargs or options:
             raise TypeError("args, kwargs and options are for a task; give the task too.")
         visitor = _visitor(fields["owner_id"], request)
-        if idempotency_key is None and request is not None and visitor:
+        if request is not None and not visitor:
             # Of strangers who can't be told apart, one must not be given what another one started.
+            idempotency_key = None
+        elif idempotency_key is None and request is not None:
             idempotency_key = request.headers.get("Idempotency-Key", "").strip() or None
         if idempotency_key is None:
             return _brought_up_to_date(self._create(fields))

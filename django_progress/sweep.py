@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.db.models import F
 
 from . import dispatch
@@ -29,11 +30,12 @@ LONGEST = 3600.0
 """Seconds between two messages for a process that nobody takes, at most."""
 
 
-def sweep(using: str = "default") -> Counter[str]:
-    """Do once whatever is due; return how many processes were expired, published and abandoned."""
+def sweep(using: str | None = None) -> Counter[str]:
+    """Do once whatever is due in a database; return how many processes were expired, published and abandoned."""
+    using = using or router.db_for_write(Process)
     done: Counter[str] = Counter()
     for process in list(Process.objects.using(using).overdue().order_by("expires_at")[:BATCH]):
-        done["expired"] += _decide(process._expire_if_overdue)
+        done["expired"] += _decide(partial(process._expire_if_overdue, wait=False))
     for attempts, outcome in (
         (Attempt.objects.using(using).timed_out(), Outcome.TIMED_OUT),
         (Attempt.objects.using(using).silent(), Outcome.LOST),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, overload
+from functools import partial
+from typing import Any, NoReturn, TypeVar, overload
 
-from celery import shared_task
+from celery import Task, shared_task
 from celery.exceptions import Ignore
-from django.http import HttpRequest
+from django.db import InterfaceError, OperationalError, connections
 from django.utils.functional import Promise
 
 from . import dispatch, execution, leases
@@ -19,6 +21,8 @@ from .publishing import CeleryEngine
 from .starting import OPTIONS, check_options
 
 __all__ = ["CeleryEngine", "ProgressTask", "current_process", "progress_task"]
+
+R = TypeVar("R")
 
 REFUSED = {
     "bind": "the body gets the process as its first argument, and current_process() finds it anywhere",
@@ -81,13 +85,14 @@ class ProgressTask:
         or None. Raises what ``Process.objects.start()`` does, and ``TypeError`` for
         arguments that the function doesn't take.
         """
-        whose = {"request": for_whom} if isinstance(for_whom, HttpRequest) else {"owner": for_whom}
+        # By what it has, so that a framework's own kind of request will do.
+        is_request = hasattr(for_whom, "META") and hasattr(for_whom, "headers")
+        whose = {"request": for_whom} if is_request else {"owner": for_whom}
         if for_whom is not None and "owner" in whose and not hasattr(for_whom, "is_authenticated"):
             raise TypeError(
                 f"start() takes for whom it is first: a request, a user or None, not {for_whom!r:.80}. "
                 f"What the task is to work on comes after that."
             )
-        self._check_arguments(args, kwargs)
         return Process.objects.start(
             task=self, args=args, kwargs=kwargs, options=self.options, **whose, **self.started_with
         )
@@ -130,7 +135,10 @@ class ProgressTask:
 
     apply_async = s = si = delay
 
-    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_arguments(self, args: Any, kwargs: Any) -> None:
+        """Raise ``TypeError`` for arguments that the function doesn't take."""
+        if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping):
+            raise TypeError(f"args must be a list or a tuple and kwargs a dict, not {args!r:.40} and {kwargs!r:.40}.")
         try:
             self.signature.bind(None, *args, **kwargs)
         except TypeError as error:
@@ -161,17 +169,31 @@ class ProgressTask:
             with leases.held(executing, process._using):
                 try:
                     value = self.function(process, *process.task_args, **process.task_kwargs)
+                    mistake = _settled(process, lambda: dispatch.returned(executing, value))
                 except ProcessStopped as stop:
-                    dispatch.stopped(executing, stop)
+                    _settled(process, partial(dispatch.stopped, executing, stop))
                     raise Ignore from None
                 except BaseException as error:
-                    dispatch.raised(executing, error)
+                    _settled(process, partial(dispatch.raised, executing, error))
                     raise
-                if (mistake := dispatch.returned(executing, value)) is not None:
+                if mistake is not None:
                     raise mistake
         finally:
             execution.current.reset(before)
+            process.__dict__.pop("_bound", None)
         return {"process": str(process.key), "status": process.status}
+
+
+def _settled(process: Process, settle: Callable[[], R]) -> R:
+    """Settle an execution; once more, on a new connection, if the body has lost the one it had."""
+    try:
+        return settle()
+    except (InterfaceError, OperationalError):
+        connection = connections[process._using]
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        return settle()
 
 
 @overload
@@ -196,6 +218,9 @@ def progress_task(
             raise TypeError(f"progress_task doesn't take {name}=: {way_out}.")
     declared = {name: options.pop(name) for name in list(options) if name in OPTIONS}
     _check(declared)
+    for name in options:
+        if not hasattr(Task, name) and (near := difflib.get_close_matches(name, OPTIONS, 1, 0.8)):
+            raise TypeError(f"progress_task doesn't know {name}=; did you mean {near[0]}=?")
     if function is not None and not callable(function):
         raise TypeError("progress_task takes keyword arguments only: @progress_task(description=…).")
 

@@ -98,22 +98,22 @@ class Tracking(Guarded):
             self._flush(ticks)
         clock = time.monotonic
         due = clock() + FLUSH_EVERY
-        done = 0
+        # Where every write finds it, also one that is caused by what the loop's body raises.
+        counter = [0, 0]
+        ticks.counters.append(counter)
         try:
             for item in iterable:
                 yield item
-                done += 1
+                counter[0] += 1
                 # Reading the clock costs 75 ns. Strides that adapt cost less and go silent after a burst.
                 if clock() >= due:
-                    with ticks.lock:
-                        ticks.added += done
-                    done = 0
                     self._flush(ticks)
                     due = clock() + FLUSH_EVERY
         finally:
             # Also when the loop is left early: the next report, or the end, writes it.
             with ticks.lock:
-                ticks.added += done
+                ticks.gather()
+                ticks.counters = [other for other in ticks.counters if other is not counter]
         if ticks.pending:
             self._flush(ticks)
 
@@ -139,6 +139,7 @@ class Tracking(Guarded):
 
     def _ahead(self, ticks: execution.Ticks) -> tuple[float, float | None, str]:
         """Return the numbers as they will be once ``ticks`` are written."""
+        ticks.gather()
         current = max(self.current, ticks.current or 0.0) + ticks.added
         total = self.total if ticks.total is None else ticks.total
         return current, total, self.unit if ticks.unit is None else ticks.unit

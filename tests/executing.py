@@ -20,6 +20,9 @@ class Work:
     def __init__(self, **declared: Any) -> None:
         self.declared = declared
 
+    def check_arguments(self, args: Any, kwargs: Any) -> None:
+        """Take any."""
+
 
 def start(description: Any = "Work", **options: Any) -> Process:
     """Start a process that has a task."""

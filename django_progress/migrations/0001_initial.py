@@ -187,6 +187,12 @@ class Migration(migrations.Migration):
                         verbose_name="attempt",
                     ),
                 ),
+                (
+                    "milestone_seq",
+                    models.PositiveBigIntegerField(
+                        default=1, editable=False, help_text="The event of the milestone at which it began."
+                    ),
+                ),
                 ("token", models.CharField(editable=False, max_length=32, unique=True)),
                 ("task_id", models.CharField(blank=True, max_length=255, verbose_name="Celery task id")),
                 ("worker", models.CharField(blank=True, max_length=255, verbose_name="worker")),

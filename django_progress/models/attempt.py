@@ -23,6 +23,9 @@ class Attempt(models.Model):
     attempt_number = models.PositiveIntegerField(
         _("attempt"), help_text=_("Counts against the attempts allowed; begins anew when the task hands on.")
     )
+    milestone_seq = models.PositiveBigIntegerField(
+        default=1, editable=False, help_text=_("The event of the milestone at which it began.")
+    )
     token = models.CharField(max_length=32, unique=True, editable=False)
     task_id = models.CharField(_("Celery task id"), max_length=255, blank=True)
     worker = models.CharField(_("worker"), max_length=255, blank=True)

@@ -146,7 +146,9 @@ def look(process: Process, mode: str, context: Context) -> Live:
         rows = Process.objects.using(process._using).with_now().defer(*access.UNSEEN)
         process = rows.filter(pk=process.pk).first() or process
     request = request_of(context)
-    return Live(process, mode, host_url=access.current_page(request) if request is not None else "")
+    if request is None:
+        return Live(process, mode, is_personal=False)
+    return Live(process, mode, host_url=access.current_page(request), polls=access.may_see(request, process))
 
 
 def shown(context: Context, template: str, **values: Any) -> SafeString:

@@ -49,7 +49,7 @@ def mine(request: HttpRequest) -> HttpResponse:
     listing = Listing.asked(request.user, request.GET)
     if not _is_poll(request):
         return render(request, "django_progress/fragments/my_processes.html", {"listing": listing})
-    if request.GET["shown"] == listing.token:
+    if request.GET["dp-shown"] == listing.token:
         return HttpResponse(status=204)
     return render(request, "django_progress/fragments/live_list.html", {"listing": listing})
 
@@ -60,13 +60,13 @@ def _answer(request: HttpRequest, process: Process, mode: str, *, page: str) -> 
     live = Live(process, mode, host_url=current_page(request) if mode == "processing" else "")
     if not _is_poll(request):
         return render(request, f"django_progress/fragments/{mode}.html", {"process": process, "live": live})
-    if request.GET["shown"] == live.token:
+    if request.GET["dp-shown"] == live.token:
         return HttpResponse(status=204)
     return render(request, "django_progress/fragments/live.html", {"process": process, "live": live})
 
 
 def _is_poll(request: HttpRequest) -> bool:
-    return "shown" in request.GET
+    return "dp-shown" in request.GET
 
 
 def _is_restored(request: HttpRequest) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.encoding import iri_to_uri
 
 from .. import addresses, signals
 from ..exceptions import UnsafeURL
@@ -19,7 +20,7 @@ def go(request: HttpRequest, url: str) -> HttpResponse:
     While htmx restores its history it follows a plain redirect, and ignores its own header.
     """
     if request.headers.get("HX-History-Restore-Request") == "true":
-        return HttpResponse(status=303, headers={"Location": url})
+        return HttpResponse(status=303, headers={"Location": iri_to_uri(url)})
     return leave_for(request, url)
 
 

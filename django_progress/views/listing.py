@@ -126,7 +126,7 @@ class Listing:
     @property
     def poll_url(self) -> str:
         """The address to poll."""
-        return self._url("process-list-fragment", shown=self.token)
+        return self._url("process-list-fragment", **{"dp-shown": self.token, "dp-for": "1"})
 
     @property
     def said(self) -> str:

@@ -83,9 +83,15 @@ class Live:
     Everything that changes what is shown is in ``token``, so two that are equal look alike.
     """
 
-    def __init__(self, process: Process, mode: str, *, host_url: str = "") -> None:
+    def __init__(
+        self, process: Process, mode: str, *, host_url: str = "", polls: bool = True, is_personal: bool = True
+    ) -> None:
         self.process = process
         self.mode = mode
+        self.polls = polls
+        """Whether it is kept up to date: not for those whose polls would be refused."""
+        self.is_personal = is_personal
+        """Whether it is shown to somebody who is logged in, and may be asked to log in again."""
         self.host_url = host_url
         """The page on which the region stands, where that has to be fetched."""
         self.snapshot = snapshot.build(process)
@@ -98,7 +104,7 @@ class Live:
     @cached_property
     def interval(self) -> float | None:
         """Seconds between polls; None when there is nothing to wait for."""
-        return poll_interval(self.snapshot) if self.is_active else None
+        return poll_interval(self.snapshot) if self.is_active and self.polls else None
 
     @property
     def trigger(self) -> str:
@@ -120,7 +126,11 @@ class Live:
     @property
     def poll_url(self) -> str:
         """The address to poll."""
-        query = {"shown": self.token} | ({"as": self.mode} if self.mode in ("bar", "processing") else {})
+        query = {"dp-shown": self.token}
+        if self.is_personal:
+            query["dp-for"] = "1"
+        if self.mode in ("bar", "processing"):
+            query["as"] = self.mode
         return f"{reverse(f'django_progress:{MODES[self.mode]}', args=[self.key])}?{urlencode(query)}"
 
     @property
@@ -189,10 +199,17 @@ class Live:
         return Bar(passed, shown.max_duration, gettext("%(passed)s of at most %(most)s") % times, is_time=True)
 
     @property
+    def is_exceeded(self) -> bool:
+        """Whether more is done than there was said to be, so that nobody knows how much there is."""
+        shown = self.snapshot
+        return shown.is_active and shown.total is not None and shown.current > shown.total
+
+    @property
     def count_text(self) -> str:
         """How much is done."""
         shown = self.snapshot
-        return wording.counted(shown.current, shown.total, shown.unit) if shown.has_counts else ""
+        total = None if self.is_exceeded else shown.total
+        return wording.counted(shown.current, total, shown.unit) if shown.has_counts else ""
 
     @property
     def count_below(self) -> str:
@@ -210,7 +227,7 @@ class Live:
     def left_text(self) -> str:
         """About how long it will still take."""
         eta = self.snapshot.eta
-        return "" if eta is None or self.is_quiet or not self.is_active else wording.time_left(eta)
+        return "" if eta is None or self.is_quiet or self.is_exceeded or not self.is_active else wording.time_left(eta)
 
     @property
     def has_moved(self) -> bool:
@@ -232,7 +249,11 @@ class Live:
     @cached_property
     def milestones(self) -> list[Event]:
         """The newest milestones, in order. One query, when it is asked for."""
-        return snapshot.newest_milestones(self.process, MILESTONES)
+        newest = snapshot.newest_milestones(self.process, MILESTONES)
+        if self.snapshot.started_at is None:
+            # It was requested; nobody has taken it yet.
+            return [event for event in newest if event.name != "started"]
+        return newest
 
     @property
     def has_earlier(self) -> bool:

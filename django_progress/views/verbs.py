@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
 
-from ..access import find, for_people, for_programs, get_or_404, may_control, problem
+from ..access import find, for_people, for_programs, get_or_404, may_control, private, problem
 from ..exceptions import ProcessActive, ProcessFinished, RetryNotPossible
 from ..models import Process
 from . import api
@@ -42,6 +42,7 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
             return problem(403, "forbidden", "You may see this process, but not change it.")
         return answer(request, process)
 
+    @private
     @require_POST
     @wraps(answer)
     def view(request: HttpRequest, key: UUID) -> HttpResponse:

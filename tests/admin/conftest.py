@@ -15,7 +15,7 @@ from django.utils import timezone
 from django_progress.dispatch import claim
 from django_progress.models import Event, Process
 
-TASK: Any = SimpleNamespace(name="tests.admin.work", declared={}, options={})
+TASK: Any = SimpleNamespace(name="tests.admin.work", declared={}, options={}, check_arguments=lambda args, kwargs: None)
 """A task as far as starting goes; nothing executes it here, for nothing is ever committed."""
 
 

@@ -138,3 +138,63 @@ def test_my_processes_are_live(visit: Callable[[str], Any], ann: User) -> None:
     process.succeed()
     wait_until(lambda: page.get_by_text("Succeeded").count() > 0, what="the status to change")
     assert page.url.endswith("/progress/")
+
+
+@pytest.mark.parametrize("htmx", ["2", "4"])
+def test_nothing_of_the_hosts_is_inherited(visit: Callable[[str], Any], page: Any, ann: User, htmx: str) -> None:
+    questions: list[str] = []
+    page.on("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+    process = Process.objects.start("Importing", owner=ann, total=100)
+    address = f"/host/{htmx}/{process.key}/wilful/"
+    visit(address)
+    for current in (25, 50):
+        Process.objects.get(pk=process.pk).set_progress(current)
+        bars = page.locator("progress")
+        wait_until(
+            lambda: [bars.nth(number).get_attribute("value") for number in range(3)] == [str(current)] * 3,
+            what=f"all bars at {current}",
+        )
+    assert page.url.endswith(address)
+    assert not questions
+    assert not visit.complaints  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("htmx", ["2", "4"])
+def test_polls_for_what_is_gone_end_wherever_it_is_shown(
+    visit: Callable[[str], Any], page: Any, ann: User, htmx: str
+) -> None:
+    process = Process.objects.start("Importing", owner=ann)
+    visit(f"/host/{htmx}/{process.key}/wilful/")
+    assert page.get_by_role("button", name="Cancel").first.is_visible()
+    Process.objects.all().delete()
+    wait_until(lambda: page.locator("[data-dp-live][hx-get]").count() == 0, what="the polls to end")
+    assert page.get_by_text("This is no longer kept up to date.").first.is_visible()
+    assert page.get_by_text("This is no longer kept up to date.").last.is_visible()
+    assert not page.get_by_role("button", name="Cancel").first.is_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1000)
+    assert not asked
+
+
+@pytest.mark.parametrize("htmx", HTMX)
+def test_an_answer_that_is_not_ours_is_trouble(visit: Callable[[str], Any], page: Any, ann: User, htmx: str) -> None:
+    process = Process.objects.start("Importing", owner=ann, total=4)
+    visit(address(process, htmx))
+    page.route("**/fragments/**", lambda route: route.fulfill(body="<h1>Maintenance</h1>", content_type="text/html"))
+    page.get_by_text("There is no connection at the moment.").wait_for()
+    assert not page.get_by_text("Maintenance").count()
+    page.unroute("**/fragments/**")
+    process.set_progress(1)
+    wait_until(lambda: value(page) == 25, what="the bar to move again")
+    page.get_by_text("There is no connection at the moment.").wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("htmx", ["2", "4"])
+def test_the_block_fetches_the_whole_page_of_its_host(visit: Callable[[str], Any], ann: User, htmx: str) -> None:
+    process = Process.objects.start("Searching", owner=ann)
+    page = visit(f"/host/{htmx}/{process.key}/results/")
+    page.evaluate("window.isSame = true")
+    process.succeed(["via Lisbon"])
+    page.locator("#found").wait_for()
+    assert page.evaluate("window.isSame")

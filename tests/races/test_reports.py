@@ -10,10 +10,12 @@ from itertools import count
 import pytest
 from django.db import connection, transaction
 
+from django_progress.clock import DatabaseNow
 from django_progress.exceptions import ProcessCancelled
 from django_progress.execution import Execution
 from django_progress.models import Event, Process
 from django_progress.status import Status
+from django_progress.sweep import sweep
 from tests.executing import claim, fresh, inside, start
 from tests.invariants import check_invariants
 from tests.races.threads import all_together
@@ -194,3 +196,32 @@ def test_every_thread_has_given_its_connection_back() -> None:
     before = open_ones()
     all_together(*[partial(fresh, process)] * 5)
     wait_until(lambda: open_ones() <= before, what="five connections to be closed")
+
+
+def test_an_overdue_row_that_somebody_holds_keeps_nobody_waiting() -> None:
+    """Neither the sweep, nor who looks, nor who asks to cancel; it is stored once the row is free."""
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("Here a row that is held can't be skipped.")
+    process = start(max_duration=600)
+    executing = claim(process)
+    held, done = threading.Event(), threading.Event()
+
+    def body() -> None:
+        with transaction.atomic(), inside(executing) as mine:
+            mine.milestone("held")
+            held.set()
+            assert done.wait(30)
+
+    def others() -> None:
+        assert held.wait(30)
+        try:
+            other = fresh(process)
+            assert other.cancel() is False  # asked, and not waited for
+            assert other._expire_if_overdue(wait=False) is False
+            assert not sweep()
+        finally:
+            done.set()
+
+    all_together(body, others)
+    Process.objects.filter(pk=process.pk).update(expires_at=DatabaseNow(-1))
+    assert sweep()["expired"] == 1

@@ -18,4 +18,6 @@ urlpatterns = [
     path("flights/late/", page, name="late"),
     path("parcels/", page, name="parcels"),
     path("host/<int:version>/<uuid:key>/", views.host, name="host"),
+    path("host/<int:version>/<uuid:key>/wilful/", views.wilful, name="wilful"),
+    path("host/<int:version>/<uuid:key>/results/", views.host_results, name="host-results"),
 ]

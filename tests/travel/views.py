@@ -29,3 +29,17 @@ def host(request: HttpRequest, version: int, key: str) -> HttpResponse:
     """Show the wait fragment in a page that brings its own htmx."""
     script = f"django_htmx/htmx-{version}.min.js"
     return render(request, "travel/host.html", {"process": Process.objects.get(key=key), "script": script})
+
+
+def wilful(request: HttpRequest, version: int, key: str) -> HttpResponse:
+    """Show a process twice in a page whose attributes htmx 2 inherits."""
+    script = f"django_htmx/htmx-{version}.min.js"
+    return render(request, "travel/wilful.html", {"process": Process.objects.get(key=key), "script": script})
+
+
+def host_results(request: HttpRequest, version: int, key: str) -> HttpResponse:
+    """Answer htmx with less than the page, as many views do."""
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse("<p>Only a part</p>")
+    script = f"django_htmx/htmx-{version}.min.js"
+    return render(request, "travel/results.html", {"process": Process.objects.get(key=key), "script": script})

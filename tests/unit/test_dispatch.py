@@ -454,3 +454,55 @@ def test_nothing_executes_here_afterwards() -> None:
     with inside(executing):
         pass
     assert fresh(process)._execution() is None
+
+
+# Which branch, and whose doing
+
+
+def test_another_attempt_begins_at_the_same_milestone() -> None:
+    """So that it takes the same branch, whatever the attempt before it had reached."""
+    process = start(max_attempts=3)
+    seen = []
+
+    def body(p: Process) -> Any:
+        seen.append(p.last_milestone.name)
+        if p.last_milestone.name == "started":
+            p.milestone("ours")
+            if p.executions == 1:
+                raise RuntimeError
+            p.milestone("partners")
+            return p.requeue()
+        p.milestone("late")
+        if p.attempt_number == 1:
+            raise RuntimeError
+        return "found"
+
+    for _ in range(4):
+        execute(process, body)
+    assert seen == ["started", "started", "partners", "partners"]
+    assert fresh(process).result == "found"
+
+
+def test_a_stop_that_nobody_asked_for_is_a_failure() -> None:
+    other = start()
+    executing = claim(other)
+    other.cancel()
+
+    def body(p: Process) -> None:
+        executing.process.log("which stops that one, not this one")
+
+    process = start()
+    execute(process, body)
+    assert fresh(process).status == Status.FAILED
+    dispatch.stopped(executing, ProcessCancelled())
+
+
+def test_worker_that_is_told_to_end_is_not_the_bodys_failure() -> None:
+    process = start(max_attempts=2)
+    executing = claim(process)
+    dispatch.raised(executing, SystemExit(0))
+    assert last_attempt(process).outcome == Outcome.LOST
+    assert fresh(process).status == Status.PENDING
+    executing = claim(process)
+    dispatch.raised(executing, SystemExit(0))
+    assert fresh(process).error == "The worker was lost."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -134,3 +135,17 @@ def test_a_request_to_cancel_survives_a_beat() -> None:
     fresh(process).cancel()
     leases.renew({executing.token: (60, "default")})
     assert last_attempt(process).cancel_requested_at is not None
+
+
+def test_the_heart_of_a_forked_child_beats_and_for_its_own_only(heart: leases.Heart, settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"HEARTBEAT": 0.01}
+    parents, own = claim(start()), claim(start())
+    run_out()
+    # What fork() leaves in a child whose parent was executing: a thread that isn't there.
+    heart._pid = os.getpid() + 1
+    heart._thread = threading.Thread(name="of the parent")
+    heart._held[parents.token] = (parents.lease, "default")
+    heart._due[parents.token] = 0
+    with leases.held(own, "default"):
+        wait_until(lambda: is_held(own.token), timeout=5, what="a beat")
+        assert not is_held(parents.token)

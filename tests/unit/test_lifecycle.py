@@ -31,6 +31,7 @@ from django_progress.models import Attempt, Event, Process
 from django_progress.status import Outcome, Status
 from tests.executing import claim, execute, fresh, inside, last_attempt, settle, start, types
 from tests.invariants import check_invariants
+from tests.races.threads import all_together
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 
@@ -447,6 +448,34 @@ def test_force_does_not_wait() -> None:
     assert fresh(process).status == Status.CANCELLED
     assert isinstance(settle(executing, lambda p: p.log("still here")), ProcessCancelled)
     assert types(process) == ["milestone", "attempt", "cancelled"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_asking_to_cancel_does_not_wait_for_a_report_that_holds_the_row() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("This database locks no rows.")
+    process = start()
+    executing = claim(process)
+    held, asked = threading.Event(), threading.Event()
+
+    def report() -> bool:
+        with transaction.atomic():
+            executing.process.milestone("halfway")
+            held.set()
+            return asked.wait(5)
+
+    def cancel() -> tuple[bool, bool]:
+        assert held.wait(30)
+        over = fresh(process).cancel()
+        stored = last_attempt(process).cancel_requested_at is not None
+        asked.set()
+        return over, stored
+
+    assert all_together(report, cancel) == [True, (False, True)]
+    # The log says nothing of it, because the row was held; the body is stopped all the same.
+    assert "cancel_requested" not in types(process)
+    settle(executing, lambda p: p.checkpoint())
+    assert fresh(process).status == Status.CANCELLED
 
 
 def test_what_stops_a_body_is_no_exception() -> None:

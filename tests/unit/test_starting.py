@@ -17,7 +17,7 @@ from django.urls import reverse_lazy
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy
 
-from django_progress import engines, signals
+from django_progress import clock, engines, signals
 from django_progress.exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible, UnsafeURL
 from django_progress.models import Event, Process
 from django_progress.status import Status
@@ -184,6 +184,26 @@ def test_bad_input_is_refused_in_clear_words(options: dict[str, Any], error: typ
     assert not Process.objects.exists()
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_times_are_the_databases(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """Fault 39: the clock of the web server is wrong."""
+    real = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() + timedelta(hours=hours))
+    before = clock.read("default")
+    waiting, running = fresh(start(max_duration=60)), fresh(Process.objects.start("x", max_duration=60))
+    execute(waiting, lambda p: p.fail("x"))
+    again = fresh(fresh(waiting).retry())
+    after = clock.read("default")
+    for process in (waiting, running, again):
+        assert before <= process.created_at <= after
+        assert process.expires_at == process.created_at + timedelta(seconds=60)
+        assert process.event_set.get(seq=1).happened_at == process.created_at
+    assert running.started_at == running.created_at
+    for process in (waiting, again):
+        assert process.due_at is not None
+        assert before < process.due_at < after + timedelta(minutes=10)
+
+
 # In a transaction (I6)
 
 
@@ -242,6 +262,26 @@ def test_a_receiver_that_raises_does_not_keep_the_message_back(engine: FakeEngin
     finally:
         signals.process_started.disconnect(receive)
     assert engine.published == [process.task_id]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_raises_keeps_neither_the_start_nor_other_hooks_back(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def broken(*args: Any, **kwargs: Any) -> bool:
+        ran.append("ours")
+        raise RuntimeError("an engine that breaks its word")
+
+    monkeypatch.setattr(engine, "publish", broken)
+    with transaction.atomic():
+        process = start()
+        transaction.on_commit(lambda: ran.append("theirs"))
+    assert ran == ["ours", "theirs"]
+    # The sweep finds it.
+    assert fresh(process).status == Status.PENDING
+    assert fresh(process).due_at is not None
 
 
 def test_nothing_that_could_execute_it_is_said_clearly() -> None:

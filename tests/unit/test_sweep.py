@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from django_progress.status import Outcome, Status
 from django_progress.sweep import sweep
 from tests.executing import claim, execute, fresh, last_attempt, settle, start, types
 from tests.invariants import check_invariants
+from tests.races.threads import all_together
 from tests.unit.conftest import FakeEngine
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +159,23 @@ def test_one_that_was_claimed_in_between_is_not_published(engine: FakeEngine, mo
     assert engine.published == []
 
 
+def test_two_sweeps_that_read_the_same_row_publish_it_once(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_progress import sweep as module
+
+    process = start()
+    Process.objects.update(**past(due_at=1))
+    publish = module._publish
+
+    def second(using: str, row: Process) -> bool:
+        assert publish(using, fresh(row))  # the first one, which read it at the same time
+        return publish(using, row)
+
+    monkeypatch.setattr(module, "_publish", second)
+    assert sweep() == {}
+    assert engine.published == [process.task_id]
+    assert fresh(process).publish_count == 2
+
+
 # Lost workers
 
 
@@ -264,6 +283,32 @@ def _between_reading_and_writing(monkeypatch: pytest.MonkeyPatch, happens: Calla
 
     monkeypatch.setattr(module, "_abandon", slow)
     assert sweep() == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_neither_waits_for_a_row_that_a_report_holds_nor_rescues_it() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("This database locks no rows.")
+    process = start(max_attempts=2)
+    executing = claim(process)
+    Attempt.objects.update(**past(lease_until=1))
+    held, swept = threading.Event(), threading.Event()
+
+    def report() -> bool:
+        with transaction.atomic():
+            executing.process.milestone("halfway")
+            held.set()
+            return swept.wait(5)
+
+    def look() -> Any:
+        assert held.wait(30)
+        done = sweep()
+        swept.set()
+        return done
+
+    assert all_together(report, look) == [True, {}]
+    assert (fresh(process).status, last_attempt(process).outcome) == (Status.RUNNING, Outcome.RUNNING)
+    assert sweep() == {"lost": 1}  # it was the report that kept the first sweep from it
 
 
 def test_one_that_can_not_be_settled_does_not_stop_the_others(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from celery.app.trace import build_tracer
 from celery.contrib.testing.worker import start_worker
 from django.contrib.auth.models import User
 from django.db import transaction
+from django_celery_results.models import TaskResult
 
 from django_progress import engines
 from django_progress.models import Process
@@ -125,13 +129,76 @@ def test_no_process_outside_of_a_body() -> None:
     assert current_process() is None
 
 
+def trace(process: Process) -> str:
+    """Do in this thread what a worker does with a message for ``process``; return Celery's state of it."""
+    task = app.tasks[process.task_name]
+    tracer = build_tracer(task.name, task, app=app)
+    args = (str(process.key),)
+    return str(tracer(process.task_id, args, {}, {"id": process.task_id, "delivery_info": {}}).info)
+
+
+def test_a_duplicate_leaves_the_result_of_the_one_that_executed(recorder: Recorder) -> None:
+    process = tasks.nightly.start()
+    for _ in range(3):
+        trace(process)
+        stored = TaskResult.objects.get()
+        assert (stored.task_id, stored.status) == (process.task_id, "SUCCESS")
+        assert json.loads(stored.result) == {"process": str(process.key), "status": "succeeded"}
+    assert process.attempts.count() == 1
+
+
+def test_a_duplicate_beside_the_one_that_executes_stores_no_result(recorder: Recorder) -> None:
+    @progress_task(name="test.duplicate")
+    def work(process: Process) -> str:
+        trace(process)
+        assert not TaskResult.objects.exclude(status="STARTED").exists()
+        return "done"
+
+    process = work.start()
+    trace(process)
+    assert TaskResult.objects.get().status == "SUCCESS"
+    process.refresh_from_db()
+    assert (process.status, process.result) == (Status.SUCCEEDED, "done")
+
+
+def test_after_an_execution_its_thread_has_no_process(recorder: Recorder) -> None:
+    seen: list[Process | None] = []
+
+    @progress_task(name="test.afterwards")
+    def work(process: Process, how: str) -> None:
+        seen.append(current_process())
+        match how:
+            case "raise":
+                raise ZeroDivisionError
+            case "stop":
+                process.cancel()
+                process.checkpoint()
+
+    def one_after_the_other() -> None:
+        for how in ("return", "raise", "stop", "return"):
+            process = work.start(None, how)
+            trace(process)
+            assert seen.pop() == process
+            assert current_process() is None
+            # What isn't fenced by a dead attempt can still be reported to.
+            Process.objects.start("x").milestone("halfway")
+
+    # In a context of its own, so that nothing is left for other tests.
+    copy_context().run(one_after_the_other)
+    assert [process.status for process in Process.objects.filter(task_name=work.name).order_by("pk")] == [
+        Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.SUCCEEDED,
+    ]  # fmt: skip
+
+
 def test_astart(recorder: Recorder) -> None:
     process = async_to_sync(tasks.nightly.astart)(None)
     assert Process.objects.get() == process
 
 
 def test_threads_of_a_worker_execute_each_their_own() -> None:
-    with start_worker(app, perform_ping_check=False, pool="threads", concurrency=4, shutdown_timeout=30):
+    options: dict[str, Any] = {"pool": "threads", "concurrency": 4, "shutdown_timeout": 30}
+    # It sets the root logger's level, for all tests that follow.
+    with start_worker(app, perform_ping_check=False, loglevel="WARNING", **options):
         processes = [tasks.nightly.start() for _number in range(8)]
         wait_until(lambda: not Process.objects.active().exists(), what="eight processes to end")
     for process in Process.objects.filter(pk__in=[process.pk for process in processes]):

@@ -224,9 +224,9 @@ def test_full_and_then_more_is_unknown(process: Process, clock: Clock) -> None:
     assert shown(process) == (20, 20, 100)
 
 
-def test_more_than_the_total_is_full(process: Process) -> None:
+def test_more_than_the_total_can_not_be_a_share_of_it(process: Process) -> None:
     process.set_progress(12, 10)
-    assert shown(process) == (12, 10, 100)
+    assert shown(process) == (12, 10, None)
 
 
 def test_of_nothing_there_is_no_share_until_it_is_done(process: Process, clock: Clock) -> None:
@@ -387,3 +387,17 @@ def test_two_instances_in_one_body_share_what_they_gather() -> None:
         other.set_progress(10)
         bound.checkpoint()
     assert fresh(process).current == 10
+
+
+def test_failure_in_a_tracked_loop_keeps_its_count() -> None:
+    """The traceback keeps the generator alive until long after the failure was written."""
+    process = start()
+
+    def body(p: Process) -> None:
+        items = p.track(range(100))
+        for item in items:
+            if item == 50:
+                raise RuntimeError
+
+    execute(process, body)
+    assert (fresh(process).status, fresh(process).current) == (Status.FAILED, 50)

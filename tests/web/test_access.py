@@ -154,3 +154,20 @@ def test_nobody_keeps_a_personal_answer(mine, client, process, name):
 def test_a_key_that_is_none_is_an_ordinary_404(mine):
     assert mine.get("/progress/1/wait/").status_code == 404
     assert mine.get("/progress/not-a-key/").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["wait-fragment", "status-fragment", "list-fragment"])
+def test_a_poll_leads_only_those_away_who_were_logged_in(db, client, process, name):
+    target = None if name.startswith("list") else process
+    public = client.get(url(name, target, "?dp-shown=x"), headers=HTMX)
+    expired = client.get(url(name, target, "?dp-shown=x&dp-for=1"), headers=HTMX)
+
+    assert (public.status_code, public["Cache-Control"]) == (404, "private, no-store")
+    assert "HX-Redirect" not in public
+    assert (expired.status_code, expired["HX-Redirect"][:22]) == (200, "/accounts/login/?next=")
+
+
+def test_a_boosted_form_of_a_visitor_comes_back_to_its_page(client, process):
+    headers = {**HTMX, "HX-Boosted": "true", "HX-Current-URL": "http://testserver/orders/"}
+
+    assert ask(client, "cancel", process, **headers)["Location"] == "/accounts/login/?next=/orders/"

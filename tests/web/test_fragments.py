@@ -129,7 +129,7 @@ def test_a_wait_that_was_over_when_it_was_loaded_leads_nowhere(mine, start):
 def test_everything_else_stops_where_it_is(mine, start, query):
     process = start(success_url="/orders/", age=5)
     process.succeed()
-    response = poll(mine, url("status-fragment", process, f"?shown=x{query}"))
+    response = poll(mine, url("status-fragment", process, f"?dp-shown=x{query}"))
 
     assert response.status_code == 200
     assert "HX-Redirect" not in response
@@ -147,6 +147,9 @@ def test_the_attributes_suit_htmx_2_and_4(mine, start):
         'hx-swap="outerHTML"',
         f'hx-select="#{element[1]}"',
         'hx-push-url="false"',
+        'hx-replace-url="false"',
+        'hx-prompt="unset"',
+        'hx-include="this"',
         'hx-status:4xx="swap:none"',
         'hx-status:5xx="swap:none"',
     ):
@@ -179,7 +182,7 @@ def test_the_block_fetches_the_page_it_is_on_once_it_has_succeeded(mine, start):
 def test_the_block_shows_any_other_end(mine, start, end):
     process = start(task=imports, age=5)
     getattr(process, end)(*(["It was empty."] if end == "fail" else []))
-    content = poll(mine, url("status-fragment", process, "?as=processing&shown=x")).content.decode()
+    content = poll(mine, url("status-fragment", process, "?as=processing&dp-shown=x")).content.decode()
 
     assert "dp-outcome" in content
     assert "hx-get" not in content
@@ -195,7 +198,7 @@ def test_a_poll_without_change_takes_three_queries(mine, process, django_assert_
         assert poll(mine, address).status_code == 204
 
 
-@pytest.mark.parametrize("query", ["?shown=x", "?shown=x&as=bar", "?shown=x&as=processing"])
+@pytest.mark.parametrize("query", ["?dp-shown=x", "?dp-shown=x&as=bar", "?dp-shown=x&as=processing"])
 def test_a_poll_with_a_change_takes_one_more_at_most(mine, process, query, django_assert_max_num_queries):
     with django_assert_max_num_queries(4):
         assert poll(mine, url("status-fragment", process, query)).status_code == 200
@@ -205,6 +208,6 @@ def test_the_live_region_does_not_depend_on_who_looks(mine, staff, client, start
     process = start(age=5, task=imports)
     client.force_login(staff)
     trigger = re.compile(r"every \d+ms")
-    pages = [who.get(url("status-fragment", process, "?shown=x")).content.decode() for who in (mine, client)]
+    pages = [who.get(url("status-fragment", process, "?dp-shown=x")).content.decode() for who in (mine, client)]
 
     assert trigger.sub("", pages[0]) == trigger.sub("", pages[1])

@@ -140,7 +140,7 @@ def test_a_poll_keeps_filter_and_page(mine, start):
     address = html.unescape(re.search(r'hx-get="([^"]+)"', page)[1])
 
     assert mine.get(address, headers=HTMX).status_code == 204
-    assert titles(mine.get(address.replace("shown=", "shown=x"), headers=HTMX)) == ["A"]
+    assert titles(mine.get(address.replace("dp-shown=", "dp-shown=x"), headers=HTMX)) == ["A"]
 
 
 def test_the_fragment_by_itself(mine, process):
@@ -162,9 +162,9 @@ def test_the_number_of_queries_does_not_grow(mine, start, django_assert_num_quer
     with django_assert_num_queries(4):  # session, user, the processes, the kinds
         mine.get(url("list"))
     with django_assert_num_queries(3):
-        mine.get(url("list-fragment", query="?shown=x"), headers=HTMX)
+        mine.get(url("list-fragment", query="?dp-shown=x"), headers=HTMX)
     with django_assert_num_queries(4):  # and where the page begins
-        mine.get(url("list-fragment", query=f"?shown=x&before={process.key}"), headers=HTMX)
+        mine.get(url("list-fragment", query=f"?dp-shown=x&before={process.key}"), headers=HTMX)
 
 
 def test_results_are_not_even_read(mine, start):
@@ -175,3 +175,9 @@ def test_results_are_not_even_read(mine, start):
     with CaptureQueriesContext(connection) as queries:
         mine.get(url("list"))
     assert not any('"result"' in query["sql"] or "`result`" in query["sql"] for query in queries)
+
+
+def test_the_poll_says_that_somebody_was_logged_in(mine, process):
+    assert re.search(
+        r'hx-get="/progress/fragments/[^"]*\?dp-shown=[^"]+&amp;dp-for=1"', mine.get(url("list")).content.decode()
+    )

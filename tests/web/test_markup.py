@@ -68,7 +68,7 @@ def test_pages_can_be_of_the_kinds_own(mine, start, settings, tmp_path):
 
     assert "Your flight:" in page
     assert "To Quito at 25 %" in page
-    assert "To Quito at 25 %" in mine.get(url("wait-fragment", own, "?shown=x")).content.decode()
+    assert "To Quito at 25 %" in mine.get(url("wait-fragment", own, "?dp-shown=x")).content.decode()
     assert "Your flight:" not in mine.get(url("wait", start("Other", kind="import"))).content.decode()
 
 

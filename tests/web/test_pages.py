@@ -241,8 +241,10 @@ def test_everything_typed_is_escaped(mine, start):
     process.set_message(SCRIPT, SCRIPT)
     process.set_result({"a": SCRIPT})
     pages = [mine.get(url(name, process)) for name in ("wait", "detail", "status-fragment", "wait-fragment")]
-    pages += [mine.get(url("status-fragment", process, query)) for query in ("?as=bar", "?as=processing", "?shown=x")]
-    pages += [mine.get(url("list")), mine.get(url("list-fragment", query="?shown=x"))]
+    pages += [
+        mine.get(url("status-fragment", process, query)) for query in ("?as=bar", "?as=processing", "?dp-shown=x")
+    ]
+    pages += [mine.get(url("list")), mine.get(url("list-fragment", query="?dp-shown=x"))]
     process.fail(SCRIPT)
     pages += [mine.get(url("detail", process)), mine.get(url("list"))]
     for page in pages:
@@ -267,7 +269,7 @@ def test_an_unsafe_url_that_got_into_the_database_gets_nowhere(mine, start, unsa
     process.succeed()
     Process.objects.filter(pk=process.pk).update(success_url=unsafe, redirect_url=unsafe)
     responses = [mine.get(url(name, process)) for name in ("wait", "detail", "status", "wait-fragment")]
-    responses.append(mine.get(url("wait-fragment", process, "?shown=x"), headers=HTMX))
+    responses.append(mine.get(url("wait-fragment", process, "?dp-shown=x"), headers=HTMX))
 
     assert responses[0]["Location"] == responses[-1]["HX-Redirect"] == url("detail", process)
     for response in responses:
@@ -275,3 +277,28 @@ def test_an_unsafe_url_that_got_into_the_database_gets_nowhere(mine, start, unsa
         assert "evil" not in everything
         assert "alert" not in everything
         assert "x=1" not in everything
+
+
+def test_more_than_the_total_is_an_unknown_share(mine, start):
+    process = start(total=100, unit="rows", current=120, age=30, rate=1.0, samples=9)
+    page = mine.get(url("wait", process))
+
+    assert "120 rows" in text(page)
+    assert "120 of 100" not in text(page)
+    assert " %" not in text(page)
+    assert " left" not in text(page)
+    assert re.search(r"<progress[^>]* max=\"1\">", page.content.decode())
+    Process.objects.filter(pk=process.pk).update(current=100)
+    assert "100 %" in text(mine.get(url("wait", process)))
+
+
+def test_what_nobody_has_taken_yet_has_not_started(mine, start):
+    words = text(mine.get(url("detail", start(task=imports, max_duration=60))))
+    assert "Requested" in words
+    assert "Started" not in words
+    assert "What has happened" not in words
+    assert "Expires" in words
+
+    words = text(mine.get(url("detail", start())))
+    assert "Requested" in words
+    assert "What has happened Started." in words

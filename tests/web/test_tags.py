@@ -163,3 +163,27 @@ def test_a_fragment_takes_few_queries(process, user, request_of, django_assert_m
         render(STATUS, request_of(user), process=process)
     with django_assert_max_num_queries(1):
         render("{% progress process %}", request_of(user), process=process)
+
+
+def test_only_those_who_may_see_it_poll(start, user, other, staff, request_of):
+    process = start(age=5)
+    for source in (WAIT, STATUS, "{% progress process %}", "{% processing process %}x{% endprocessing %}"):
+        for who, polls in ((user, True), (staff, True), (other, False), (None, False)):
+            content = render(source, request_of(who), process=process)
+            assert "Import airports" in content
+            assert ("hx-get=" in content, "dp-for=1" in content) == (polls, polls)
+    assert "dp-for=" not in render(STATUS, process=process)
+    assert "dp-for=1" in render(MINE, request_of(user))
+
+
+@pytest.mark.parametrize("header", ["HX-Boosted", "HX-History-Restore-Request"])
+def test_a_page_that_htmx_navigates_to_is_the_one_that_opens(start, user, request_of, header):
+    process = start(age=5)
+    request = request_of(user)
+    left = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://testserver/left/"}
+    request.META.update({**left, f"HTTP_{header.upper().replace('-', '_')}": "true"})
+    assert 'name="next" value="/orders/?page=2"' in render(WAIT, request, process=process)
+
+    Process.objects.get(pk=process.pk).succeed()
+    content = render("{% processing process %}x{% endprocessing %}", request, process=process)
+    assert 'hx-get="/orders/?page=2"' in content

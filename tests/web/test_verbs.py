@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from django_progress.models import Process
+from django_progress.responses import leave_for
 
 from .conftest import HTMX, imports, url
 
@@ -16,6 +17,8 @@ def test_get_is_not_allowed(mine, client, process, name):
         response = who.get(url(name, process))
         assert response.status_code == 405
         assert response["Allow"] == "POST"
+        assert response["Cache-Control"] == "private, no-store"
+        assert {"Cookie", "HX-Request"} <= {item.strip() for item in response["Vary"].split(",")}
 
 
 @pytest.mark.parametrize("name", ["cancel", "retry"])
@@ -101,3 +104,9 @@ def test_retry_that_is_not_possible_shows_how_it_stands(mine, process):
     assert mine.post(url("retry", process))["Location"] == url("detail", process)
     process.succeed()
     assert mine.post(url("retry", process))["Location"] == url("detail", process)
+
+
+def test_htmx_is_led_to_an_address_in_ascii(rf):
+    request = rf.get("/", headers=HTMX)
+
+    assert leave_for(request, "/örders/?q=ü&r=%20")["HX-Redirect"] == "/%C3%B6rders/?q=%C3%BC&r=%20"

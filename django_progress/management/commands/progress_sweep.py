@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the database."""
-        parser.add_argument("--database", default="default", help='The database alias; "default" by default.')
+        parser.add_argument("--database", help="The database alias; by default the one that processes are written to.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Sweep, and say what was done."""

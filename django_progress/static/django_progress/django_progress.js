@@ -9,11 +9,14 @@
 
   const HIDDEN_INTERVAL = 15_000;
   const script = document.currentScript;
-  const seen = new Map(); // id of a live region → the element that was shown last
-  const kept = new Map(); // id of a live region + name of its <details> → whether it is open
+  // By element and not by id: one process may be shown twice in a page.
+  const homes = new WeakMap(); // live region → the box that it stands, or stood, in
+  const seen = new WeakMap(); // box → the live region that was shown last
+  const kept = new WeakMap(); // box → name of a <details> → whether it is open
   const asked = new WeakMap(); // live region → when it polled last
+  const strange = new WeakSet(); // live regions whose last answer was none of ours
   let isBrought = false;
-  const failures = new Map(); // id of a live region → failed polls in a row
+  const failures = new WeakMap(); // box → failed polls in a row
 
   // -- htmx ---------------------------------------------------------------------------
 
@@ -38,17 +41,18 @@
   // -- a live region that has come, or come back --------------------------------------
 
   function arrived(live) {
-    const before = seen.get(live.id);
+    const box = live.closest("[data-dp]") || live.parentElement;
+    const before = seen.get(box);
     if (before === live) return;
-    seen.set(live.id, live);
-    const box = live.closest("[data-dp]");
-    if (box && box.hasAttribute("data-dp-page")) document.title = live.dataset.title;
-    if (before && box && before.dataset.said !== live.dataset.said) {
+    seen.set(box, live);
+    homes.set(live, box);
+    if (box.hasAttribute("data-dp-page")) document.title = live.dataset.title;
+    if (before && before.dataset.said !== live.dataset.said) {
       const region = box.querySelector("[data-dp-said]");
       if (region) region.textContent = live.dataset.said;
     }
     for (const details of live.querySelectorAll("details[data-dp-keep]")) {
-      const open = kept.get(`${live.id} ${details.dataset.dpKeep}`);
+      const open = kept.get(box) && kept.get(box).get(details.dataset.dpKeep);
       if (open !== undefined) details.open = open;
     }
     for (const time of live.querySelectorAll("time[data-dp-time]")) localise(time);
@@ -104,7 +108,9 @@
       const details = event.target;
       const live = details.closest && details.closest("[data-dp-live]");
       if (live && live.isConnected && details.dataset.dpKeep) {
-        kept.set(`${live.id} ${details.dataset.dpKeep}`, details.open);
+        const box = homes.get(live);
+        if (!kept.has(box)) kept.set(box, new Map());
+        kept.get(box).set(details.dataset.dpKeep, details.open);
       }
     },
     true,
@@ -134,6 +140,25 @@
       text: serverResponse || "",
     };
   }
+
+  /* htmx 2 lets a live region inherit hx-confirm, and nothing but an answer takes that back. */
+  document.addEventListener(
+    "htmx:confirm",
+    (event) => {
+      const { ctx, elt, question, issueRequest } = event.detail;
+      if (ctx || !isLive(elt) || !question || !issueRequest) return;
+      event.preventDefault();
+      event.stopPropagation(); // A host's dialog must not ask either.
+      issueRequest(true);
+    },
+    true,
+  );
+
+  /* htmx 2 doesn't let hx-headers take the place of its own: the host's page is wanted as a whole. */
+  listen(["htmx:configRequest"], (event) => {
+    const { elt, headers } = event.detail;
+    if (isLive(elt) && elt.hasAttribute("hx-headers")) headers["HX-Request"] = "false";
+  });
 
   listen(["htmx:beforeRequest", "htmx:before:request"], (event) => {
     const { element } = told(event);
@@ -168,6 +193,7 @@
     if (!wanted) {
       // Not what was asked for: a page of a proxy, say. A host page without its block has changed altogether.
       event.preventDefault();
+      strange.add(element);
       if (selector !== `#${element.id}`) location.reload();
     } else if (fresh && Number(fresh.dataset.revision) < Number(element.dataset.revision)) {
       event.preventDefault();
@@ -177,17 +203,16 @@
   listen(["htmx:afterRequest", "htmx:finally:request"], (event) => {
     const { element, status } = told(event);
     if (!isLive(element) || document.hidden) return;
-    const ok = status >= 200 && status < 400;
-    const count = ok ? 0 : (failures.get(element.id) || 0) + 1;
-    failures.set(element.id, count);
-    const current = document.getElementById(element.id);
-    const box = current && current.closest("[data-dp]");
-    if (!box) return;
+    const ok = status >= 200 && status < 400 && !strange.delete(element);
+    const box = homes.get(element);
+    if (!box || !box.isConnected) return;
+    const count = ok ? 0 : (failures.get(box) || 0) + 1;
+    failures.set(box, count);
     const isGone = status === 404;
     for (const note of box.querySelectorAll("[data-dp-trouble]")) {
       note.hidden = note.dataset.dpTrouble === "gone" ? !isGone : isGone || count < 2;
     }
-    if (isGone && current === element) stop(current);
+    if (isGone && element.isConnected) stop(element);
   });
 
   /* Ask no more: both versions stop with the element that asked. */
