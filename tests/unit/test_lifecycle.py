@@ -478,6 +478,33 @@ def test_asking_to_cancel_does_not_wait_for_a_report_that_holds_the_row() -> Non
     assert fresh(process).status == Status.CANCELLED
 
 
+@pytest.mark.django_db(transaction=True)
+def test_asking_to_cancel_what_is_overdue_does_not_wait_either() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("This database locks no rows.")
+    process = start(max_duration=60)
+    claim(process)
+    Process.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    held, asked = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        with transaction.atomic():
+            Process.objects.select_for_update().get()
+            held.set()
+            return asked.wait(5)
+
+    def cancel() -> bool:
+        assert held.wait(30)
+        over = fresh(process).cancel()
+        asked.set()
+        return over
+
+    assert all_together(hold, cancel) == [True, False]
+    with pytest.raises(ProcessFinished):
+        fresh(process).cancel()
+    assert types(process)[-1] == Status.EXPIRED
+
+
 def test_what_stops_a_body_is_no_exception() -> None:
     for stop in (ProcessCancelled, ProcessExpired, ProcessSuperseded):
         assert not issubclass(stop, Exception)
