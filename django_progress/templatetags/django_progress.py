@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ STYLE = "django_progress/django_progress.css"
 SCRIPT = "django_progress/django_progress.js"
 HTMX = "django_htmx/htmx-2.min.js"
 BROUGHT = "django_progress_assets"
+SHOWN = "django_progress_shown"
 
 
 @register.simple_tag(takes_context=True)
@@ -57,7 +59,7 @@ def live_view(context: Context, process: Any, mode: str) -> Live:
     process = checked(process)
     if isinstance(prepared, Live) and (prepared.mode, prepared.key) == (mode, str(process.key)):
         return prepared
-    return look(process, mode, context)
+    return look(process, mode, context, copy=numbered(process, mode, context))
 
 
 @register.simple_tag(takes_context=True)
@@ -118,11 +120,13 @@ class ProcessingNode(Node):
 
     def render(self, context: Context) -> SafeString:
         process = checked(self.process.resolve(context))
+        copy = numbered(process, "processing", context)
         # By what the view has read, and not by what is true by now: the view chose its content by that.
         if process.shown_status == Status.SUCCEEDED:
             content = self.nodelist.render(context)
-            return format_html('<div id="dp-processing-{}" class="dp-processed">{}</div>', process.key, content)
-        live = look(process, "processing", context)
+            name = f"{process.key}-{copy}" if copy > 1 else process.key
+            return format_html('<div id="dp-processing-{}" class="dp-processed">{}</div>', name, content)
+        live = look(process, "processing", context, copy=copy)
         return mark_safe(shown(context, "fragments/processing.html", process=process, live=live))  # noqa: S308
 
 
@@ -140,15 +144,23 @@ def duration(seconds: float | None) -> str:
     return "" if seconds is None else wording.duration(seconds)
 
 
-def look(process: Process, mode: str, context: Context) -> Live:
+def numbered(process: Process, mode: str, context: Context) -> int:
+    """Return the how-manieth time the page shows ``process`` in this way."""
+    counts = context.dicts[0].setdefault(SHOWN, Counter())  # As for BROUGHT.
+    counts[mode, process.key] += 1
+    return int(counts[mode, process.key])
+
+
+def look(process: Process, mode: str, context: Context, *, copy: int) -> Live:
     """Return what a live region shows, of a row that is read again unless it was read for that."""
     if "db_now" not in process.__dict__:
         rows = Process.objects.using(process._using).with_now().defer(*access.UNSEEN)
         process = rows.filter(pk=process.pk).first() or process
     request = request_of(context)
     if request is None:
-        return Live(process, mode, is_personal=False)
-    return Live(process, mode, host_url=access.current_page(request), polls=access.may_see(request, process))
+        return Live(process, mode, is_personal=False, copy=copy)
+    host_url, polls = access.current_page(request), access.may_see(request, process)
+    return Live(process, mode, host_url=host_url, polls=polls, copy=copy)
 
 
 def shown(context: Context, template: str, **values: Any) -> SafeString:

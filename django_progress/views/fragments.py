@@ -6,6 +6,7 @@ back without ``hx-get`` stops polling.
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -57,7 +58,9 @@ def mine(request: HttpRequest) -> HttpResponse:
 def _answer(request: HttpRequest, process: Process, mode: str, *, page: str) -> HttpResponse:
     if _is_restored(request):
         return redirect(page)
-    live = Live(process, mode, host_url=current_page(request) if mode == "processing" else "")
+    host_url = current_page(request) if mode == "processing" else ""
+    copy = request.GET.get("dp-copy", "")
+    live = Live(process, mode, host_url=host_url, copy=int(copy) if re.fullmatch("[1-9][0-9]{0,3}", copy) else 1)
     if not _is_poll(request):
         return render(request, f"django_progress/fragments/{mode}.html", {"process": process, "live": live})
     if request.GET["dp-shown"] == live.token:

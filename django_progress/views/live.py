@@ -84,7 +84,14 @@ class Live:
     """
 
     def __init__(
-        self, process: Process, mode: str, *, host_url: str = "", polls: bool = True, is_personal: bool = True
+        self,
+        process: Process,
+        mode: str,
+        *,
+        host_url: str = "",
+        polls: bool = True,
+        is_personal: bool = True,
+        copy: int = 1,
     ) -> None:
         self.process = process
         self.mode = mode
@@ -92,12 +99,14 @@ class Live:
         """Whether it is kept up to date: not for those whose polls would be refused."""
         self.is_personal = is_personal
         """Whether it is shown to somebody who is logged in, and may be asked to log in again."""
+        self.copy = copy
+        """The how-manieth it is of its kind in a page; every one has ids of its own."""
         self.host_url = host_url
         """The page on which the region stands, where that has to be fetched."""
         self.snapshot = snapshot.build(process)
         self.key = self.snapshot.key
         self.is_active = self.snapshot.is_active
-        self.id = f"dp-{mode}-{self.key}"
+        self.id = f"dp-{mode}-{self.key}" + (f"-{copy}" if copy > 1 else "")
 
     # -- the protocol ------------------------------------------------------------------
 
@@ -129,6 +138,8 @@ class Live:
         query = {"dp-shown": self.token}
         if self.is_personal:
             query["dp-for"] = "1"
+        if self.copy > 1:
+            query["dp-copy"] = str(self.copy)
         if self.mode in ("bar", "processing"):
             query["as"] = self.mode
         return f"{reverse(f'django_progress:{MODES[self.mode]}', args=[self.key])}?{urlencode(query)}"

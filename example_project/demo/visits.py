@@ -74,7 +74,7 @@ class Visit:
     def _leave(self, browser: Browser, key: str) -> str:
         """Poll as the wait page does, and go where that leads."""
         fragment = reverse("django_progress:process-wait-fragment", args=[key])
-        answer = browser.open(f"{fragment}?shown=", headers={"HX-Request": "true"})
+        answer = browser.open(f"{fragment}?dp-shown=", headers={"HX-Request": "true"})
         target = answer.headers.get("HX-Redirect")
         if not target:
             raise CommandError(f"The wait page's fragment leads nowhere (it answered {answer.status}).")

@@ -187,3 +187,21 @@ def test_a_page_that_htmx_navigates_to_is_the_one_that_opens(start, user, reques
     Process.objects.get(pk=process.pk).succeed()
     content = render("{% processing process %}x{% endprocessing %}", request, process=process)
     assert 'hx-get="/orders/?page=2"' in content
+
+
+@pytest.mark.parametrize(
+    "source", [WAIT, STATUS, "{% progress process %}", "{% processing process %}x{% endprocessing %}"]
+)
+def test_a_second_copy_has_ids_of_its_own(mine, start, user, request_of, source):
+    process = start(age=5)
+    page = render(source + source, request_of(user), process=process)
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+    element, address = re.findall(r'hx-get="([^"]+)".*?hx-select="#([^"]+)"', page)[1][::-1]
+    process.milestone("read", "Reading rows")
+    assert f'id="{element}"' in mine.get(address.replace("&amp;", "&"), headers={"HX-Request": "true"}).content.decode()
+
+    process.succeed()
+    ids = re.findall(r'\sid="([^"]+)"', render(source + source, request_of(user), process=process))
+    assert len(ids) == len(set(ids))
