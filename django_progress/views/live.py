@@ -6,7 +6,6 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -20,8 +19,9 @@ from ..models import Event, Process
 from ..responses import poll_interval
 from ..status import Status
 from . import wording
+from .bars import Bar, bar_of
 
-__all__ = ["FOLDERS", "MODES", "Bar", "Live", "digest", "onward", "templates", "trigger"]
+__all__ = ["FOLDERS", "MODES", "Live", "digest", "onward", "templates", "trigger"]
 
 MODES = {"wait": "process-wait-fragment"} | dict.fromkeys(("status", "bar", "processing"), "process-status-fragment")
 """The ways to show one process, and the address that each of them polls."""
@@ -63,18 +63,6 @@ def onward(process: Process) -> str:
     """Return where the wait page of a finished process leads: never back to itself."""
     url = process.finished_url
     return process.get_absolute_url() if urlsplit(url).path == process.get_wait_url() else url
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A progress bar; ``value`` is None when how much is done can't be known."""
-
-    value: float | None
-    most: float
-    text: str = ""
-    """What is written beside it: a share, or time that has passed."""
-    is_time: bool = False
-    """Whether it shows time against a deadline, and not a share of work."""
 
 
 class Live:
@@ -192,22 +180,7 @@ class Live:
     @cached_property
     def bar(self) -> Bar | None:
         """The bar; None where one would say something that isn't known."""
-        shown = self.snapshot
-        if shown.status == Status.SUCCEEDED:
-            return Bar(1, 1)
-        if shown.percent is not None:
-            # Whatever ended otherwise is not shown as full.
-            share = int(shown.percent)
-            if shown.is_active or share < 100:
-                return Bar(share, 100, wording.percentage(share))
-            return Bar(99, 100)
-        if not shown.is_active:
-            return None
-        if shown.max_duration is None or shown.has_counts:
-            return Bar(None, 1)
-        passed = min(wording.rounded(shown.elapsed), shown.max_duration)
-        times = {"passed": wording.duration(passed), "most": wording.duration(shown.max_duration)}
-        return Bar(passed, shown.max_duration, gettext("%(passed)s of at most %(most)s") % times, is_time=True)
+        return bar_of(self.snapshot)
 
     @property
     def is_exceeded(self) -> bool:
