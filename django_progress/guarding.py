@@ -69,7 +69,11 @@ class Guarded:
         return bool(self.last_seq < settings.MAX_EVENTS)
 
     def _on_commit(self, function: Callable[[], Any]) -> None:
-        transaction.on_commit(function, using=self._using, robust=True)
+        def after_commit() -> None:
+            function()
+
+        # With a name of its own: Django 5.2 asks for it when it logs an error, and a partial has none.
+        transaction.on_commit(after_commit, using=self._using, robust=True)
 
     def _report(self, event: NewEvent | None, changes: dict[str, Any] | None = None) -> None:
         if event is None and not changes and not self._ticks().pending:
