@@ -211,6 +211,7 @@ class Guarded:
                 event = NewEvent("cancel_requested", message=gettext_noop("Cancelling…"), translatable=True)
                 self._write(Guard(ACTIVE, token=token), {}, event)
 
+    @retried
     def _expire_if_overdue(self, *, wait: bool = True) -> bool:
         """Store the expiry of a process whose deadline has passed; return whether this call did.
 
@@ -218,10 +219,10 @@ class Guarded:
         """
         event = NewEvent(Status.EXPIRED.value, message=EXPIRED_TEXT, translatable=True)
         guard = Guard(sources(Status.EXPIRED), in_time=False, overdue=True)
-        with transaction.atomic(using=self._using, savepoint=False):
-            if not wait and not self._is_free():
-                return False
+        if wait:
             return self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)
+        with transaction.atomic(using=self._using):
+            return self._is_free() and self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)
 
     def _is_free(self) -> bool:
         """Lock the row, if nobody else holds it; where rows can't be skipped this waits."""

@@ -203,6 +203,18 @@ def test_what_was_given_up_is_done_again(table: str, verb: Callable[[Process], A
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("wait", [True, False])
+def test_an_expiry_that_was_given_up_is_done_again(wait: bool) -> None:
+    process = start(max_duration=60)
+    claim(process)
+    Process.objects.update(expires_at=timezone.now() - timedelta(seconds=2))
+    with given_up(2, ATTEMPT) as failed:
+        assert process._expire_if_overdue(wait=wait) is True
+    assert len(failed) == 2
+    check_invariants()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_executions_are_settled_all_the_same() -> None:
     for body in (lambda p: p.requeue(), lambda p: 1 / 0):
         process = start(max_attempts=2)
