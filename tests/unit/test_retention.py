@@ -90,3 +90,11 @@ def test_command(capsys: pytest.CaptureFixture[str], settings: Any) -> None:
     settings.DJANGO_PROGRESS = {"KEEP_FINISHED": 0}
     with pytest.raises(CommandError, match="--days"):
         call_command("progress_prune")
+
+
+@pytest.mark.parametrize("older_than", [-5, float("nan"), float("-inf")])
+def test_an_age_that_makes_no_sense_deletes_nothing(older_than: float) -> None:
+    process = finished(40)
+    with pytest.raises(ValueError, match="older_than"):
+        prune(older_than)
+    assert Process.objects.filter(pk=process.pk).exists()

@@ -368,3 +368,13 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "1 expired\n"
     call_command("progress_sweep")
     assert capsys.readouterr().out == ""
+
+
+def test_it_looks_where_processes_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import router
+    from django.utils.connection import ConnectionDoesNotExist
+
+    monkeypatch.setattr(router, "db_for_write", lambda *args, **hints: "elsewhere")
+    with pytest.raises(ConnectionDoesNotExist, match="elsewhere"):
+        sweep()
+    monkeypatch.undo()

@@ -181,3 +181,18 @@ def test_the_poll_says_that_somebody_was_logged_in(mine, process):
     assert re.search(
         r'hx-get="/progress/fragments/[^"]*\?dp-shown=[^"]+&amp;dp-for=1"', mine.get(url("list")).content.decode()
     )
+
+
+def test_a_page_that_a_busy_row_has_left_is_not_taken_for_an_older_one(mine, start, settings):
+    """The page in the browser refuses what has a lower revision than it shows."""
+    settings.DJANGO_PROGRESS = {"PAGE_SIZE": 1}
+    busy = start("Busy")
+    for number in range(30):
+        busy.milestone(f"m{number}")
+
+    def revision():
+        return int(re.search(r'data-revision="(\d+)"', mine.get(url("list")).content.decode())[1])
+
+    before = revision()
+    start("New")
+    assert revision() >= before

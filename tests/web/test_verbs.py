@@ -110,3 +110,12 @@ def test_htmx_is_led_to_an_address_in_ascii(rf):
     request = rf.get("/", headers=HTMX)
 
     assert leave_for(request, "/örders/?q=ü&r=%20")["HX-Redirect"] == "/%C3%B6rders/?q=%C3%BC&r=%20"
+
+
+def test_cancelling_a_wait_leads_on_from_the_page_it_stands_on(mine, user):
+    process = Process.objects.start("Work", owner=user, cancelled_url="/parcels/")
+    response = mine.post(url("cancel", process), {"next": "/a/host/page/", "waiting": "1"})
+    assert (response.status_code, response["Location"]) == (303, "/parcels/")
+
+    process = Process.objects.start("Work", owner=user, cancelled_url="/parcels/")
+    assert mine.post(url("cancel", process), {"next": "/a/host/page/"})["Location"] == "/a/host/page/"
