@@ -1,95 +1,168 @@
-"""Who sees which process, who may act on it, and what everybody else is answered.
+"""Who sees which process, and who may act on it: one policy, which a project can replace.
 
-Whoever may not see a process gets the answer for one that doesn't exist. Somebody who is
-not logged in is led to the login page whether or not it exists; programs are told 404.
+Its default: the owner; staff, by Django's permissions; those it is shared with, who only
+see it; and the visitor without an account who started it. (Holders of a link see one page
+of their own, see ``views/shared.py``.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-from urllib.parse import urlsplit
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.core.handlers.exception import response_for_exception
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.urls import reverse
-from django.utils.cache import patch_vary_headers
+from django.db.models import Q
+from django.http import Http404, HttpRequest
+from django.utils.module_loading import import_string
 
-from . import addresses
-from .exceptions import UnsafeURL
-from .models import Process
+from . import visitors
+from .conf import settings
+from .models import Process, Share
 from .querysets import ProcessQuerySet
-from .responses import leave_for
 
-__all__ = [
-    "current_page",
-    "find",
-    "for_people",
-    "for_programs",
-    "get_or_404",
-    "is_logged_in",
-    "login_answer",
-    "may_control",
-    "may_see",
-    "open_page",
-    "private",
-    "problem",
-    "visible_to",
-]
-
-View = Callable[..., HttpResponse]
+__all__ = ["Policy", "Who", "find", "get_or_404", "may_control", "may_see", "policy", "visible_to", "who_asks"]
 
 # What no page shows; arguments and context may be large.
 UNSEEN = ("context", "task_args", "task_kwargs", "task_options", "error_detail")
 
+EVERYTHING = Q(pk__isnull=False)
+NOTHING = Q(pk__in=())
 
-def is_logged_in(request: HttpRequest) -> bool:
-    """Return whether somebody with an account is asking."""
-    user = getattr(request, "user", None)
-    return user is not None and user.is_authenticated
+
+class Who(NamedTuple):
+    """Who is asking: an account, or a visitor without one."""
+
+    user: Any = None
+    visitor: str = ""
+
+    @property
+    def has_account(self) -> bool:
+        """Whether it is somebody with an account."""
+        return getattr(self.user, "pk", None) is not None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is anybody who could own something."""
+        return self.has_account or bool(self.visitor)
+
+
+class Policy:
+    """Answers both questions, for lists by a condition and for one process by the same condition.
+
+    To change the rules, override ``viewable()`` or ``controllable()`` and name the class in
+    ``ACCESS_POLICY``. Whoever may control a process should be able to view it.
+    """
+
+    def viewable(self, who: Who) -> Q:
+        """Return the condition that the processes meet which ``who`` may see."""
+        # As in Django's admin, whoever may change may view.
+        if self.is_staff_with(who, "view_process") or self.is_staff_with(who, "change_process"):
+            return EVERYTHING
+        if who.has_account:
+            return self.own(who) | Q(pk__in=Share.objects.filter(user_id=who.user.pk).values("process_id"))
+        return self.own(who)
+
+    def controllable(self, who: Who) -> Q:
+        """Return the condition that the processes meet which ``who`` may cancel, retry and share."""
+        return EVERYTHING if self.is_staff_with(who, "change_process") else self.own(who)
+
+    def own(self, who: Who) -> Q:
+        """Return the condition that the processes meet which ``who`` owns, or started as a visitor."""
+        if who.has_account:
+            return Q(owner_id=who.user.pk)
+        return Q(visitor=who.visitor, owner_id=None) if who.visitor else NOTHING
+
+    def may_view(self, who: Who, process: Process) -> bool:
+        """Say whether ``who`` may see ``process``: without a query for those it belongs to."""
+        if type(self).viewable is Policy.viewable and self.owns(who, process):
+            return True
+        return self._meets(self.viewable(who), process)
+
+    def may_control(self, who: Who, process: Process) -> bool:
+        """Say whether ``who`` may cancel, retry and share ``process``."""
+        if type(self).controllable is Policy.controllable and self.owns(who, process):
+            return True
+        return self._meets(self.controllable(who), process)
+
+    def owns(self, who: Who, process: Process) -> bool:
+        """Say whether it belongs to ``who``, as :meth:`own` does."""
+        if who.has_account:
+            return bool(process.owner_id == who.user.pk)
+        return bool(who.visitor) and process.owner_id is None and process.visitor == who.visitor
+
+    @staticmethod
+    def is_staff_with(who: Who, permission: str) -> bool:
+        """Say whether it is staff with one of Django's permissions on processes."""
+        user = who.user
+        return bool(
+            user is not None
+            and user.is_active
+            and getattr(user, "is_staff", False)  # Not every project's users have it.
+            and user.has_perm(f"django_progress.{permission}")
+        )
+
+    @staticmethod
+    def _meets(condition: Q, process: Process) -> bool:
+        if condition is EVERYTHING or condition is NOTHING:
+            return condition is EVERYTHING
+        return bool(Process.objects.filter(condition, pk=process.pk).exists())
+
+
+@lru_cache(maxsize=8)
+def _policy(path: str) -> Policy:
+    made: Policy = import_string(path)()
+    return made
+
+
+def policy() -> Policy:
+    """Return the policy that ``ACCESS_POLICY`` names."""
+    return _policy(settings.ACCESS_POLICY)
+
+
+def who_asks(request: HttpRequest) -> Who:
+    """Return who it is that makes a request."""
+    user: Any = getattr(request, "user", None)
+    known = getattr(user, "pk", None) is not None and user.is_active
+    return Who(user if known else None, visitors.known(request))
 
 
 def visible_to(request: HttpRequest) -> ProcessQuerySet:
-    """Return the processes that whoever asks may see: their own; all, for staff with the view permission."""
-    user = getattr(request, "user", None)
-    if _is_staff_with(user, "view_process"):
-        return Process.objects.all()
-    return Process.objects.owned_by(user)
+    """Return the processes that whoever asks may see."""
+    return Process.objects.filter(policy().viewable(who_asks(request)))
 
 
 def may_see(request: HttpRequest, process: Process) -> bool:
-    """Return whether it is one of those, without a query for most people."""
-    user = getattr(request, "user", None)
-    if user is None or user.pk is None:
-        return False
-    return process.owner_id == user.pk or _is_staff_with(user, "view_process")
+    """Return whether it is one of those."""
+    return policy().may_view(who_asks(request), process)
 
 
 def may_control(request: HttpRequest, process: Process) -> bool:
-    """Return whether whoever asks may cancel or retry it: its owner, and staff with the change permission."""
-    user = getattr(request, "user", None)
-    if user is None or user.pk is None:
-        return False
-    return process.owner_id == user.pk or _is_staff_with(user, "change_process")
-
-
-def _is_staff_with(user: Any, permission: str) -> bool:
-    return bool(
-        user is not None and user.is_active and user.is_staff and user.has_perm(f"django_progress.{permission}")
-    )
+    """Return whether whoever asks may cancel, retry and share it."""
+    return policy().may_control(who_asks(request), process)
 
 
 def find(request: HttpRequest, key: UUID) -> Process | None:
     """Return the process if it may be seen, with its expiry stored if that is due."""
-    rows = visible_to(request).with_now().defer(*UNSEEN)
-    process = rows.filter(key=key).first()
+    seen = visible_to(request)
+    process = look_up(seen, key=key)
+    if process is not None:
+        hide_later(seen, process)
+    return process
+
+
+def hide_later(seen: ProcessQuerySet, process: Process) -> None:
+    """Forget the retry that a process knows of, unless it may be seen too. No query where there is none."""
+    later = process.__dict__.get("retried_key")
+    if later and not seen.filter(key=later).exists():
+        process.__dict__["retried_key"] = None
+
+
+def look_up(rows: ProcessQuerySet, **which: Any) -> Process | None:
+    """Return one of ``rows`` as the pages need it, with its expiry stored if that is due."""
+    rows = rows.with_now().defer(*UNSEEN)
+    process = rows.filter(**which).first()
     if process is not None and process.status != process.shown_status and process._expire_if_overdue(wait=False):
-        process = rows.filter(key=key).first()
+        process = rows.filter(**which).first()
     return process
 
 
@@ -99,93 +172,3 @@ def get_or_404(request: HttpRequest, key: UUID) -> Process:
     if process is None:
         raise Http404("No such process.")
     return process
-
-
-def current_page(request: HttpRequest, fallback: str = "") -> str:
-    """Return the path of the page that is open in the browser, or opens with this; see ``open_page()``."""
-    if any(request.headers.get(name) == "true" for name in ("HX-Boosted", "HX-History-Restore-Request")):
-        return request.get_full_path()  # htmx still names the page that is being left.
-    return open_page(request, fallback)
-
-
-def open_page(request: HttpRequest, fallback: str = "") -> str:
-    """Return the path of the page from which this is asked; ``fallback`` where it is another site's."""
-    if request.headers.get("HX-Request") != "true":
-        return request.get_full_path()
-    try:
-        url = addresses.stored_url(request.headers.get("HX-Current-URL"), "HX-Current-URL", request)
-    except UnsafeURL:
-        return fallback
-    parts = urlsplit(url)
-    return fallback if parts.netloc else parts._replace(fragment="").geturl() or fallback
-
-
-def login_answer(request: HttpRequest, after: str) -> HttpResponse:
-    """Return what leads to the login page, and from there to ``after``."""
-    redirect = redirect_to_login(after)
-    if request.headers.get("HX-Request") != "true" or request.headers.get("HX-History-Restore-Request") == "true":
-        return redirect
-    return leave_for(request, redirect.url)
-
-
-def for_people(*, page: str, is_page: bool = False) -> Callable[[View], View]:
-    """Make a view one for browsers: logged in, and its answers kept by nobody.
-
-    ``page`` names the URL (with the view's arguments) that somebody returns to who has to
-    log in first and whose browser doesn't say where they are.
-    """
-
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-            if is_logged_in(request):
-                try:
-                    return _personal(view(request, **kwargs))
-                except (Http404, PermissionDenied) as refusal:
-                    return _personal(response_for_exception(request, refusal))
-            if "dp-shown" in request.GET and "dp-for" not in request.GET:
-                # A poll of a page that was made for nobody in particular, who is not to be led away from it.
-                return _personal(response_for_exception(request, Http404("No such process.")))
-            after = reverse(f"django_progress:{page}", kwargs=kwargs)
-            if is_page:
-                after = request.get_full_path()
-            elif request.headers.get("HX-Request") == "true":
-                after = open_page(request, after)
-            return _personal(login_answer(request, after))
-
-        return login_not_required(guarded)
-
-    return decorate
-
-
-def for_programs(view: View) -> View:
-    """Make a view one that answers JSON: nobody is led to a login page, and nobody keeps its answers."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        response = _personal(view(request, **kwargs))
-        response["X-Content-Type-Options"] = "nosniff"
-        return response
-
-    return login_not_required(guarded)
-
-
-def private(view: View) -> View:
-    """Have nobody keep the answers of a view."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        return _personal(view(request, **kwargs))
-
-    return guarded
-
-
-def problem(status: int, code: str, message: str) -> JsonResponse:
-    """Return an error as JSON: a code for programs, a sentence for people."""
-    return JsonResponse({"error": {"code": code, "message": message}}, status=status)
-
-
-def _personal(response: HttpResponse) -> HttpResponse:
-    response["Cache-Control"] = "private, no-store"
-    patch_vary_headers(response, ["Cookie", "HX-Request"])
-    return response

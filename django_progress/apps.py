@@ -10,6 +10,6 @@ class DjangoProgressConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, engines, tasks, worker  # noqa: F401
+        from . import checks, engines, owning, tasks, worker  # noqa: F401
 
         engines.register(tasks.CeleryEngine())

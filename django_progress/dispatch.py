@@ -1,7 +1,5 @@
-"""From a message to an execution, and from its end to what comes next.
+"""From the end of an execution to what comes next.
 
-A message carries a process's key and the id of one execution, and is only a hint: it may
-be lost, doubled or late. ``claim()`` turns at most one message into an execution;
 ``returned()``, ``raised()`` and ``stopped()`` say what the end of a body means;
 ``abandoned()`` does so for a body that can't say it any more.
 """
@@ -9,110 +7,27 @@ be lost, doubled or late. ``claim()`` turns at most one message into an executio
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
-from django.db import router, transaction
+from django.db import IntegrityError, transaction
 
 from . import engines, errors, execution, values
 from .clock import DatabaseNow
 from .clock import read as read_clock
 from .conf import settings
+from .endings import CANCELLED_TEXT, failure_changes, failure_event
 from .exceptions import ProcessCancelled, ProcessFinished, ProcessStopped
-from .lifecycle import CANCELLED_TEXT, failure_changes, failure_event
-from .models import Attempt, Event, Process
+from .models import Attempt, Process
+from .retrying import retried
 from .starting import publish_on_commit
 from .status import TERMINAL, Outcome, Status
-from .writes import Add, FirstNow, Guard, Later, NewEvent, retried
+from .writes import Guard, Later, NewEvent
 
-__all__ = ["abandoned", "claim", "raised", "returned", "stopped"]
+__all__ = ["abandoned", "raised", "returned", "stopped"]
 
 logger = logging.getLogger("django_progress")
-
-
-def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> execution.Execution | None:
-    """Make this message's execution the one that holds the process, or return None.
-
-    None is for a message that comes twice, too late, too early (unless ``delayed`` is
-    false) or for a process that is gone: its receiver has nothing to do.
-    """
-    process = _find(key)
-    if process is None:
-        logger.warning("A message names process %s, which does not exist (any more); nothing was done.", key)
-        return None
-    return _take(process, task_id, worker, delayed)
-
-
-@retried
-def _take(process: Process, task_id: str, worker: str, delayed: bool) -> execution.Execution | None:
-    token = uuid4().hex
-    number = process.attempt_number + 1
-    changes: dict[str, Any] = {
-        "status": Status.RUNNING.value,
-        "attempt_token": token,
-        "attempt_number": Add(1),
-        "executions": Add(1),
-        "started_at": FirstNow(),
-        "next_attempt_at": None,
-        "due_at": None,
-    }
-    if number > 1:
-        # Another attempt at the same thing starts over, and says so.
-        changes |= {
-            "percent_peak": 0.0, "current": 0.0, "total": process.initial_total, "rate": None, "samples": 0,
-        }  # fmt: skip
-    event = NewEvent("attempt", details={"attempt": number, "max_attempts": process.max_attempts})
-    guard = Guard((Status.PENDING,), token="", task_id=task_id, due=delayed)
-    lease = process.lease or settings.LEASE
-    with transaction.atomic(using=process._using):
-        if process._write(guard, changes, event) is None:
-            process._expire_if_overdue()
-            return None
-        process.refresh_from_db()
-        now = read_clock(process._using)
-        begins = _begins_at(process)
-        attempt = Attempt.objects.using(process._using).create(
-            process=process,
-            number=process.executions,
-            attempt_number=process.attempt_number,
-            milestone_seq=begins.seq,
-            token=token,
-            task_id=task_id,
-            worker=values.text(worker, "worker", limit=255),
-            started_at=now,
-            lease_until=now + timedelta(seconds=lease),
-            timeout_at=now + timedelta(seconds=process.attempt_timeout) if process.attempt_timeout else None,
-        )
-    executing = execution.Execution(
-        process_id=process.pk,
-        attempt_id=attempt.pk,
-        token=token,
-        number=attempt.number,
-        lease=lease,
-        milestone=execution.MilestoneReached(begins.name, begins.text),
-        process=process,
-    )
-    process.__dict__["_bound"] = executing
-    return executing
-
-
-def _begins_at(process: Process) -> Event:
-    """Return the milestone at which this execution begins; another attempt at the same thing takes the same branch."""
-    milestones = process.milestones.using(process._using)
-    before = process.attempts.using(process._using).filter(number=process.executions - 1).first()
-    if process.attempt_number > 1 and before is not None:
-        milestones = milestones.filter(seq__lte=before.milestone_seq)
-    return milestones.order_by("-seq")[0]
-
-
-def _find(key: str) -> Process | None:
-    try:
-        UUID(key)
-    except ValueError:
-        return None
-    # A message may be faster than a replica.
-    return Process.objects.using(router.db_for_write(Process)).filter(key=key).first()
 
 
 def returned(executing: execution.Execution, value: Any) -> Exception | None:
@@ -195,7 +110,9 @@ def _storable(value: Any) -> Any:
 
 def _try_again(process: Process, token: str, failure: errors.Failure, outcome: Outcome) -> None:
     try:
-        process.refresh_from_db(fields=["attempt_number", "max_attempts", "retry_delay", "expires_at"])
+        process.refresh_from_db(
+            using=process._using, fields=["attempt_number", "max_attempts", "retry_delay", "expires_at"]
+        )
     except Process.DoesNotExist:
         return
     delay = _delay(process.retry_delay)
@@ -247,20 +164,26 @@ def _hand_on(
         # Not seen yet, or not made yet: whoever asks from now on finds the process pending.
         unasked = attempts.filter(cancel_requested_at=None)
         if unasked.update(outcome=outcome.value, finished_at=DatabaseNow(), **(attempt or {})):
-            process.refresh_from_db()
+            process.refresh_from_db(using=process._using)
             if not delay:
                 publish_on_commit(process)
             return True
         transaction.set_rollback(True, using=using)
+        process._give_back()
     return _cancelled(process, token)
 
 
 def _cancelled(process: Process, token: str) -> bool:
+    with suppress(IntegrityError):  # Whoever asked was deleted since that was read: the second time nobody is named.
+        return _cancel(process, token)
+    return _cancel(process, token)
+
+
+def _cancel(process: Process, token: str) -> bool:
     attempt = Attempt.objects.using(process._using).filter(token=token).first()
     changes = {"ended_by_id": attempt.cancel_requested_by_id if attempt else None}
     event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
-    guard = Guard((Status.RUNNING,), token=token)
-    return process._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED)
+    return process._finish(Guard((Status.RUNNING,), token=token), Status.CANCELLED, changes, event, Outcome.CANCELLED)
 
 
 def _is_over(executing: execution.Execution) -> bool:
@@ -270,7 +193,7 @@ def _is_over(executing: execution.Execution) -> bool:
     row = executing.process._fresh()
     if row is not None and row.status not in TERMINAL:
         executing.finished = False
-        executing.process.refresh_from_db()
+        executing.process.refresh_from_db(using=executing.process._using)
     return executing.finished
 
 

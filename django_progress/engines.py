@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,10 +14,25 @@ class Engine(Protocol):
     """What is asked of an engine: to bring a message that names a process to a worker."""
 
     def publish(self, task_name: str, *, task_id: str, key: str, options: dict[str, object]) -> bool:
-        """Send one message. Return whether it was sent; never raise, never block for long."""
+        """Send one message; never raise, never block for long.
+
+        Return False where the broker can't be reached, so that it is tried again soon.
+        """
 
     def is_eager(self) -> bool:
         """Say whether a published message is executed at once, in this thread."""
+
+    def queue_for(self, task_name: str, options: dict[str, object]) -> str:
+        """Return the name of the queue that messages for a task go to; "" where that can't be told."""
+
+    def parameters(self, task_name: str) -> tuple[str, ...] | None:
+        """Return the names of a task's positional parameters, without the process; None where they aren't known."""
+
+    def messages(self, queue: str, most: int) -> Iterable[tuple[str, str]] | None:
+        """Return (task id, key) of the first messages that wait in a queue, up to ``most``; take none.
+
+        None where they can't be looked at without being taken. May raise when there is no connection.
+        """
 
     def new_task_id(self) -> str:
         """Return an id for one execution."""

@@ -7,9 +7,11 @@ import traceback
 from typing import NamedTuple
 
 from django.utils.functional import Promise
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext, gettext_noop
 
 from . import values
+from .conf import settings
 
 __all__ = ["GENERIC", "LOST", "NO_SUCCESS", "OWN", "TIMED_OUT", "Failure", "describe", "shown"]
 
@@ -42,14 +44,26 @@ def describe(error: BaseException | str | Promise) -> Failure:
     """Return what to tell about ``error``.
 
     Words are meant for people and shown as they are. An exception may hold paths, SQL or
-    secrets: people get a plain sentence and a reference, staff get the traceback.
+    secrets: people get a plain sentence and a reference, staff get the traceback. Only
+    those that ``PUBLIC_EXCEPTIONS`` names, and what is derived from them, speak for themselves.
     """
     if not isinstance(error, BaseException):
         if not isinstance(error, (str, Promise)):
             raise TypeError(f"error must be a text or an exception, not {error!r:.100}.")
         return Failure(values.text(error, "error", required=True), "", "")
     reference = "".join(secrets.choice(ALPHABET) for _ in range(8))
-    return Failure(GENERIC, reference, _traceback(error))
+    return Failure(_public(error), reference, _traceback(error))
+
+
+def _public(error: BaseException) -> str:
+    """Return the message of an exception that may be shown to people, else a plain sentence."""
+    for path in settings.PUBLIC_EXCEPTIONS:
+        try:
+            if isinstance(error, import_string(path)) and (text := values.text(error, "error").strip()):
+                return text
+        except Exception:  # noqa: S112
+            continue  # A system check says so; a message that can't be made into text is nothing to show.
+    return GENERIC
 
 
 def shown(public: str) -> str:

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .conf import settings
+
 __all__ = ["Execution", "MilestoneReached", "Numbers", "Ticks", "current"]
 
 
@@ -36,6 +38,14 @@ class Numbers(NamedTuple):
     unit: str | None
 
 
+class Sampled(NamedTuple):
+    """What the rate is made of."""
+
+    flushed_at: float
+    rate: float | None
+    samples: int
+
+
 @dataclass(slots=True)
 class Ticks:
     """Reported numbers that are not written yet. The threads of a body may share them."""
@@ -45,9 +55,14 @@ class Ticks:
     total: float | None = None
     unit: str | None = None
     flushed_at: float = -1e9
+    checked_at: float = -1e9
     event_at: float = field(default_factory=time.monotonic)
+    flush_every: float = field(default_factory=lambda: settings.REPORT_INTERVAL)
+    event_every: float = field(default_factory=lambda: settings.PROGRESS_EVENT_INTERVAL)
     rate: float | None = None
     samples: int = 0
+    taken: list[tuple[Numbers, Sampled]] = field(default_factory=list)
+    """What the writes took that the transaction has made which is open, or was the last."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     counters: list[list[int]] = field(default_factory=list)
     """Of each loop that is being tracked: how many items are done, and how many of them were taken."""
@@ -74,6 +89,17 @@ class Ticks:
             self.current = self.total = self.unit = None
             return taken
 
+    def sampled(self) -> Sampled:
+        """Return what the rate is made of."""
+        return Sampled(self.flushed_at, self.rate, self.samples)
+
+    def give_back(self, most: int = 100) -> None:
+        """Keep for the next write what was taken for the last writes, which did not last."""
+        for _ in range(min(most, len(self.taken))):
+            numbers, before = self.taken.pop()
+            self.put_back(numbers)
+            self.flushed_at, self.rate, self.samples = before
+
     def put_back(self, taken: Numbers) -> None:
         """Keep for the next write what this one did not take."""
         with self.lock:
@@ -92,7 +118,10 @@ class Execution:
     token: str
     number: int
     lease: float
+    beat: float
     milestone: MilestoneReached
+    committed: bool = True
+    """Whether its claim was committed when it began; not in a caller's transaction (eager mode)."""
     ticks: Ticks = field(default_factory=Ticks)
     finished: bool = False
     """Whether a verb called in the body has finished the process."""
@@ -100,6 +129,8 @@ class Execution:
     """What the body asked for at its end: "", "requeue" or "again" (a failed attempt)."""
     delay: float | None = None
     process: Any = None
+    renewed_at: float = field(default_factory=time.monotonic)
+    """When a report last renewed the lease (SQLite, inside the caller's transaction)."""
 
 
 current: ContextVar[Execution | None] = ContextVar("django_progress_execution", default=None)

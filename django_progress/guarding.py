@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, router, transaction
 from django.utils.translation import gettext_noop
 
-from . import execution, signals
+from . import beside, execution, failpoints, signals
 from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
+from .retrying import retried
 from .status import ACTIVE, Outcome, Status, sources
-from .writes import NOW, Add, AtLeast, Guard, NewEvent, Peak, Written, retried, write
+from .writes import NOW, Add, AtLeast, Guard, NewEvent, Peak, Written, write
 
 if TYPE_CHECKING:
     from .models import Process
@@ -46,7 +48,7 @@ class Guarded:
 
     @property
     def _using(self) -> str:
-        return router.db_for_write(self.__class__, instance=self)  # type: ignore[arg-type]
+        return beside.alias.get() or router.db_for_write(self.__class__, instance=self)  # type: ignore[arg-type]
 
     def _execution(self) -> execution.Execution | None:
         executing = execution.current.get()
@@ -75,14 +77,24 @@ class Guarded:
         # With a name of its own: Django 5.2 asks for it when it logs an error, and a partial has none.
         transaction.on_commit(after_commit, using=self._using, robust=True)
 
-    def _report(self, event: NewEvent | None, changes: dict[str, Any] | None = None) -> None:
-        if event is None and not changes and not self._ticks().pending:
+    def _report(self, event: NewEvent | None, changes: dict[str, Any]) -> None:
+        """Write what belongs to the caller's transaction."""
+        self._settle(self._put(event, changes))
+
+    def _hint(self, event: NewEvent | None) -> None:
+        """Write what is to be seen at once, whatever becomes of the caller's transaction."""
+        if event is None and not self._ticks().pending:
             self._check(self._execution())
         else:
-            self._settle(self._put(event, changes or {}))
+            self._settle(self._beside(partial(self._put, event, {})))
+
+    def _beside(self, put: Callable[[], Written | None]) -> Written | None:
+        executing = self._execution()
+        return beside.written(self._using, executing is not None and executing.committed, put, self._give_back)
 
     def _put(self, event: NewEvent | None, changes: dict[str, Any]) -> Written | None:
         """Write as whoever executes here may; None if that was refused."""
+        self._begin()
         executing = self._execution()
         return self._write(Guard(ACTIVE, token=executing.token if executing else None), changes, event)
 
@@ -98,17 +110,42 @@ class Guarded:
     def _write(self, guard: Guard, changes: dict[str, Any], event: NewEvent | None = None) -> Written | None:
         """Write, the gathered numbers included; these are kept for the next write if this one does not happen."""
         ticks = self._ticks()
+        before = ticks.sampled()
         numbers = ticks.take()
         changes = {**self._columns(ticks, numbers), **changes}
         written = None
         try:
             written = write(self._using, self.pk, guard, changes, event)
         finally:
+            ticks.taken.append((numbers, before))
             if written is None:
-                ticks.put_back(numbers)
+                ticks.give_back(1)
         if written is not None:
             self._apply(written, changes)
+            executing = self._execution()
+            if executing is not None and beside.alias.get() is None:
+                self._in_the_callers(executing)
         return written
+
+    def _in_the_callers(self, executing: execution.Execution) -> None:
+        """See to what a report means to the caller's transaction, if it was written in one."""
+        connection = connections[self._using]
+        if connection.vendor != "sqlite":
+            # That holds the row from now on.
+            beside.keep_to_the_caller(connection)
+        elif connection.in_atomic_block and time.monotonic() - executing.renewed_at >= executing.beat:
+            # That locks the heartbeat out.
+            executing.renewed_at = time.monotonic()
+            attempts = self._attempts().filter(token=executing.token)
+            attempts.update(lease_until=DatabaseNow(executing.lease), doubted_at=None)
+
+    def _begin(self) -> None:
+        """Begin a transaction of our own: what it takes of the gathered numbers may have to be given back."""
+        self._ticks().taken.clear()
+
+    def _give_back(self) -> None:
+        """Take the numbers back that were written in a transaction which was rolled back."""
+        self._ticks().give_back()
 
     def _check(self, executing: execution.Execution | None) -> None:
         """Stop here if there is a reason to, without writing."""
@@ -191,11 +228,12 @@ class Guarded:
                 outcome=outcome.value, finished_at=DatabaseNow(), **error
             )
             # Receivers and callers see it as it is now.
-            self.refresh_from_db()
+            self.refresh_from_db(using=self._using)
             if late is not None and self._was_asked_to_cancel():
                 # Nobody has seen this event yet, and from now on nobody can ask any more.
                 events = self.event_set.using(self._using).filter(seq=self.last_seq)
                 events.update(message=late.message, details=late.details)
+            failpoints.reach("end.before_commit")
             self._on_commit(partial(signals.process_finished.send_robust, self.__class__, process=self))
         return True
 

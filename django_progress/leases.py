@@ -6,19 +6,31 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
-from django.db import connections
+from django.db import OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .clock import DatabaseNow
-from .conf import settings
+from . import clock, failpoints
 from .execution import Execution
 from .models import Attempt
 
-__all__ = ["held", "renew"]
+__all__ = ["Held", "held", "renew"]
+
+LOCKED = 1205
+"""What MariaDB calls it when a row is locked."""
 
 logger = logging.getLogger("django_progress")
+
+
+class Held(NamedTuple):
+    """The terms of one lease: its length and the time between two beats in seconds, and the database alias."""
+
+    lease: float
+    beat: float
+    using: str
 
 
 class Heart:
@@ -26,7 +38,7 @@ class Heart:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[float, str]] = {}
+        self._held: dict[str, Held] = {}
         self._due: dict[str, float] = {}
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -37,12 +49,13 @@ class Heart:
         if os.getpid() != self._pid:  # Forked: threads and the state of locks did not come along.
             self.__init__()  # type: ignore[misc]
         with self._lock:
-            self._held[executing.token] = (executing.lease, using)
-            self._due[executing.token] = time.monotonic() + interval(executing.lease)
+            self._held[executing.token] = Held(executing.lease, executing.beat, using)
+            self._due[executing.token] = time.monotonic() + executing.beat
             self._changed.set()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="django_progress heartbeat", daemon=True)
-                self._thread.start()
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._run, name="django_progress heartbeat", daemon=True)
+                thread.start()  # May fail; the next execution then tries again.
+                self._thread = thread
 
     def discard(self, executing: Execution) -> None:
         """Let the lease of ``executing`` be."""
@@ -61,8 +74,8 @@ class Heart:
                         return
                     now = time.monotonic()
                     due = {token: self._held[token] for token, moment in self._due.items() if moment <= now}
-                    for token, (lease, _using) in due.items():
-                        self._due[token] = now + interval(lease)
+                    for token, held in due.items():
+                        self._due[token] = now + held.beat
                     pause = min(self._due.values()) - now
                 if due:
                     self._beat(due)
@@ -71,29 +84,63 @@ class Heart:
         finally:
             connections.close_all()
 
-    def _beat(self, due: dict[str, tuple[float, str]]) -> None:
+    def _beat(self, due: dict[str, Held]) -> None:
         try:
+            failpoints.reach("heartbeat.before")
             renew(due)
         except Exception as error:
             # The next beat tries again; a lease outlives several.
             logger.warning("A heartbeat could not be written: %s", error)
-            connections.close_all()
+            with suppress(Exception):
+                connections.close_all()
 
 
-def interval(lease: float) -> float:
-    """Return the seconds between two beats: at least four fit into a lease."""
-    return float(max(0.05, min(settings.HEARTBEAT, lease / 4)))
+def renew(held: Mapping[str, Held]) -> None:
+    """Extend the leases of attempts, given by their tokens.
 
-
-def renew(held: dict[str, tuple[float, str]]) -> None:
-    """Extend the leases of attempts, given as token: (lease in seconds, database alias)."""
+    One that somebody has locked is left to the next beat: waiting for it would let the
+    leases of the others run out.
+    """
     groups: dict[tuple[float, str], list[str]] = {}
-    for token, group in held.items():
-        groups.setdefault(group, []).append(token)
+    for token, one in held.items():
+        groups.setdefault((one.lease, one.using), []).append(token)
     for (lease, using), tokens in groups.items():
-        # Whether they still execute doesn't matter, and asking would make MariaDB lock others' rows.
-        rows = Attempt.objects.using(using).filter(token__in=tokens)
-        rows.update(lease_until=DatabaseNow(lease))
+        _renew(connections[using], tokens, lease)
+
+
+def _renew(connection: BaseDatabaseWrapper, tokens: list[str], lease: float) -> None:
+    """Extend leases of one length.
+
+    In one statement and no transaction of more than that: a worker that is frozen between
+    two statements would keep what it has locked.
+    """
+    quote = connection.ops.quote_name
+    table = quote(Attempt._meta.db_table)
+    until, params = clock.sql(connection, lease)
+    marks = ", ".join(["%s"] * len(tokens))
+    # Whether they still execute doesn't matter, and asking would make MariaDB lock others' rows.
+    update = f"UPDATE {table} SET {quote('lease_until')} = {until}, {quote('doubted_at')} = NULL WHERE {quote('token')}"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            free = f"SELECT {quote('token')} FROM {table} WHERE {quote('token')} IN ({marks}) FOR UPDATE SKIP LOCKED"
+            cursor.execute(f"{update} IN ({free})", [*params, *tokens])
+        elif connection.vendor == "mysql":
+            _renew_free_ones(cursor, update, params, tokens)
+        else:
+            cursor.execute(f"{update} IN ({marks})", [*params, *tokens])
+
+
+def _renew_free_ones(cursor: Any, update: str, params: list[Any], tokens: list[str]) -> None:
+    """Skip what is locked where an UPDATE can't say so: all at once without waiting, else each by itself."""
+    marks = ", ".join(["%s"] * len(tokens))
+    try:
+        cursor.execute(f"SET STATEMENT innodb_lock_wait_timeout=0 FOR {update} IN ({marks})", [*params, *tokens])
+    except OperationalError as error:
+        if error.args[:1] != (LOCKED,):
+            raise
+        if len(tokens) > 1:
+            for token in tokens:
+                _renew_free_ones(cursor, update, params, [token])
 
 
 _heart = Heart()

@@ -13,46 +13,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import transaction
 from django.utils.functional import Promise
-from django.utils.translation import gettext_noop
 
-from . import addresses, errors, execution, signals, values
-from .clock import DatabaseNow
+from . import addresses, execution, signals, values
 from .conf import settings
-from .exceptions import (
-    ProcessActive,
-    ProcessFinished,
-    ProgressError,
-)
-from .guarding import EXPIRED_TEXT
-from .status import TERMINAL, Outcome, Status, sources
-from .tracking import Tracking
+from .endings import Endings
+from .exceptions import ProgressError
+from .retrying import retried
 from .twins import twin
-from .writes import Guard, NewEvent, retried
+from .writes import NewEvent, Written
 
-if TYPE_CHECKING:
-    from .models import Process
-
-__all__ = ["UNSET", "Lifecycle"]
+__all__ = ["Lifecycle"]
 
 R = TypeVar("R")
 
 
-class _Unset:
-    def __repr__(self) -> str:
-        return "UNSET"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-UNSET: Any = _Unset()
-
-CANCELLED_TEXT = gettext_noop("Cancelled.")
-SUCCEEDED_TEXT = gettext_noop("Finished.")
-TOO_LATE_TEXT = gettext_noop("It had finished before it could be cancelled.")
-
-
-class Lifecycle(Tracking):
+class Lifecycle(Endings):
     """What can be done to a process."""
 
     if TYPE_CHECKING:
@@ -88,11 +63,15 @@ class Lifecycle(Tracking):
 
     amilestone = twin(milestone)
 
-    @retried
     def set_message(self, key: str, value: object) -> None:
         """Show ``value`` under ``key`` while it runs; the same key again replaces the value in place."""
         key = values.text(key, "key", limit=100, required=True)
-        shown = values.text(value, "value")
+        self._settle(self._beside(partial(self._put_message, key, values.text(value, "value"))))
+
+    aset_message = twin(set_message)
+
+    @retried
+    def _put_message(self, key: str, shown: str) -> Written | None:
         with transaction.atomic(using=self._using):
             row = self._locked("message_pairs")
             pairs = [list(pair) for pair in (row.message_pairs if row else self.message_pairs)]
@@ -108,10 +87,7 @@ class Lifecycle(Tracking):
                     )
                 pairs.append([key, shown])
             event = NewEvent("message", message=shown, details={"key": key}) if self._has_room() else None
-            written = self._put(event, {"message_pairs": pairs})
-        self._settle(written)
-
-    aset_message = twin(set_message)
+            return self._put(event, {"message_pairs": pairs})
 
     def log(self, text: str | Promise, level: str = "info") -> None:
         """Add a line to the event log. Past ``MAX_EVENTS`` events the lines are no longer kept."""
@@ -120,9 +96,9 @@ class Lifecycle(Tracking):
         message, params = values.translatable(text, "text")
         event = NewEvent("log", message=message, translatable=params is not None, details={"level": level})
         if self._has_room():
-            self._report(event)
+            self._hint(event)
         else:
-            self.checkpoint()
+            self._check_when_due()
 
     alog = twin(log)
 
@@ -141,109 +117,9 @@ class Lifecycle(Tracking):
 
     def checkpoint(self) -> None:
         """Write what was gathered, and stop here if the process was cancelled, has expired or was taken over."""
-        self._report(None)
+        self._hint(None)
 
     acheckpoint = twin(checkpoint)
-
-    # -- ends --------------------------------------------------------------------------
-
-    def succeed(self, result: Any = UNSET, *, redirect_url: str | None = None) -> None:
-        """End it well, leaving ``result`` (JSON) if one is given.
-
-        Raises ``TypeError`` for a result that isn't JSON, ``UnsafeURL``, and
-        ``ProcessFinished`` if somebody else ended it first.
-        """
-        changes: dict[str, Any] = {}
-        if result is not UNSET:
-            changes["result"] = values.as_json(result, "The result")
-        if redirect_url is not None:
-            changes["success_url"] = addresses.stored_url(redirect_url, "redirect_url")
-        event = NewEvent(Status.SUCCEEDED.value, message=SUCCEEDED_TEXT, translatable=True)
-        late = event._replace(message=TOO_LATE_TEXT, details={"cancel_requested": True})
-        self._end(Status.SUCCEEDED, changes, event, late)
-
-    asucceed = twin(succeed)
-
-    def fail(self, error: BaseException | str | Promise) -> None:
-        """End it badly. A text is shown to people; of an exception they get a reference, staff the traceback."""
-        failure = errors.describe(error)
-        self._end(Status.FAILED, failure_changes(failure), failure_event(Status.FAILED, failure))
-
-    afail = twin(fail)
-
-    @retried
-    def cancel(self, by: Any = None, force: bool = False) -> bool:
-        """Cancel it, and return whether it is over.
-
-        A pending one, and one without a task, is over at once. A task that is running is
-        asked to stop: it does at its next report, and if it returns before that it has
-        succeeded. ``force`` doesn't wait for it; whatever it still reports is refused.
-        Cancelling twice is harmless; a process that ended otherwise raises ``ProcessFinished``.
-        """
-        attempts = self._attempts()
-        changes = {"ended_by_id": _user_pk(by)}
-        event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
-        gone = ""
-        while True:
-            row = self._fresh()
-            if row is None or row.status in TERMINAL:
-                if row is not None and row.status == Status.CANCELLED:
-                    self.refresh_from_db()
-                    return True
-                raise ProcessFinished
-            if not row.attempt_token or force:
-                guard = Guard(sources(Status.CANCELLED), token=None if force else "")
-                if self._finish(guard, Status.CANCELLED, changes, event, Outcome.CANCELLED):
-                    return True
-            if self._expire_if_overdue(wait=False):
-                raise ProcessFinished
-            # The attempt's row, which no report holds: asking doesn't wait.
-            asked = attempts.filter(token=row.attempt_token, outcome="")
-            if row.attempt_token and asked.filter(cancel_requested_at=None).update(
-                cancel_requested_at=DatabaseNow(), cancel_requested_by=_user_pk(by)
-            ):
-                self._note_cancel_request(row.attempt_token)
-                return False
-            if row.attempt_token and asked.exists():
-                return False
-            # The attempt ended in between; what came of it is found on the next turn. If that
-            # finds the same attempt, nobody is left who could stop by himself.
-            force = force or row.attempt_token == gone != ""
-            gone = row.attempt_token
-
-    acancel = twin(cancel)
-
-    def expire(self, by: Any = None) -> None:
-        """End it as if its deadline had passed. Raises ``ProcessFinished`` if it has ended already."""
-        event = NewEvent(Status.EXPIRED.value, message=EXPIRED_TEXT, translatable=True)
-        guard = Guard(sources(Status.EXPIRED), in_time=False)
-        if not self._finish(guard, Status.EXPIRED, {"ended_by_id": _user_pk(by)}, event, Outcome.EXPIRED):
-            raise ProcessFinished
-
-    def retry(self, by: Any = None) -> Process:
-        """Start the same work again as a new process, and return it.
-
-        While that one is active, retrying again returns it: a double click is harmless.
-        Raises ``ProcessActive`` while this one still runs, ``RetryNotPossible`` without a task.
-        """
-        return self.__class__._default_manager.db_manager(self._using).start_again(self, by=by)  # type: ignore[attr-defined, no-any-return]
-
-    aretry = twin(retry)
-
-    @retried
-    def remove(self) -> None:
-        """Delete a finished process with its events. Raises ``ProcessActive`` for one that has not finished."""
-        self._expire_if_overdue()
-        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
-        with transaction.atomic(using=self._using):
-            row = rows.select_for_update().filter(pk=self.pk).first()
-            if row is None:
-                return
-            if row.status not in TERMINAL:
-                raise ProcessActive
-            rows.filter(pk=self.pk).delete()
-
-    aremove = twin(remove)
 
     # -- what a body asks for ----------------------------------------------------------
 
@@ -276,20 +152,3 @@ class Lifecycle(Tracking):
             raise ProgressError(f"{verb} comes too late: this execution was already asked to end another way.")
         self.checkpoint()
         return executing
-
-
-def failure_changes(failure: errors.Failure) -> dict[str, Any]:
-    """Return the columns, of a process and of an attempt alike, that say why it failed."""
-    return {"error": failure.public, "error_reference": failure.reference, "error_detail": failure.detail}
-
-
-def failure_event(type: str, failure: errors.Failure, **details: Any) -> NewEvent:
-    """Return the event that tells people of a failure."""
-    if failure.reference:
-        details["reference"] = failure.reference
-    own = failure.public in errors.OWN
-    return NewEvent(str(getattr(type, "value", type)), "", failure.public, own, details or None)
-
-
-def _user_pk(user: Any) -> Any:
-    return getattr(user, "pk", None)

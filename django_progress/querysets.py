@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, IntegerField, OuterRef, Q, Subquery, TextField
+from django.db.models.functions import Cast
 
 from .clock import DatabaseNow
+from .conf import settings
 from .status import ACTIVE, TERMINAL, Status
 
 if TYPE_CHECKING:
-    from .models import Attempt, Event, Process  # noqa: F401
+    from .models import Attempt, Event, Process, ShareLink, Worker  # noqa: F401
 
-__all__ = ["AttemptQuerySet", "EventQuerySet", "ProcessQuerySet"]
+__all__ = ["AttemptQuerySet", "Counted", "EventQuerySet", "ProcessQuerySet", "ShareLinkQuerySet", "WorkerQuerySet"]
+
+
+class Counted(Subquery):
+    """How many rows a query finds; a slice of it bounds the count."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) dp_counted)"
+    output_field = IntegerField()
 
 
 class ProcessQuerySet(models.QuerySet["Process"]):
@@ -41,15 +51,25 @@ class ProcessQuerySet(models.QuerySet["Process"]):
         """Pending ones that a message should be published for now."""
         return self.filter(status=Status.PENDING, due_at__lte=DatabaseNow())
 
+    def ahead_of(self, process: Process) -> ProcessQuerySet:
+        """Those that a worker would take before ``process``: older ones that wait in its queue, and may begin now.
+
+        A broker need not keep that order exactly; it is the best that a row can tell.
+        """
+        now = DatabaseNow()
+        may_begin = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+        older = self.filter(may_begin, status=Status.PENDING, queue=process.queue, pk__lt=process.pk)
+        return older.exclude(expires_at__lte=now).order_by()
+
     def with_now(self) -> ProcessQuerySet:
-        """With what else a view of them needs: the database's time, a request to cancel, a later retry."""
+        """With what else a view of them needs: the database's time, a lease, a request to cancel, a later retry."""
         attempts = self.model.attempt_set.rel.related_model._default_manager
+        executing = attempts.filter(token=OuterRef("attempt_token"))
         later = self.model._default_manager.filter(retry_of=OuterRef("pk")).order_by("-pk")
         return self.annotate(
             db_now=DatabaseNow(),
-            cancel_requested=Exists(
-                attempts.filter(token=OuterRef("attempt_token"), cancel_requested_at__isnull=False)
-            ),
+            cancel_requested=Exists(executing.filter(cancel_requested_at__isnull=False)),
+            lease_until=Subquery(executing.values("lease_until")[:1]),
             retried_key=Subquery(later.values("key")[:1]),
         )
 
@@ -84,3 +104,26 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
     def timed_out(self) -> AttemptQuerySet:
         """Executing ones that have run for longer than they may."""
         return self.executing().filter(Q(timeout_at__lte=DatabaseNow()))
+
+
+class ShareLinkQuerySet(models.QuerySet["ShareLink"]):
+    """Links."""
+
+    def working(self) -> ShareLinkQuerySet:
+        """Those that have neither expired, by the database's clock, nor been revoked."""
+        return self.filter(revoked_at=None, expires_at__gt=DatabaseNow())
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    """Workers."""
+
+    def alive(self) -> WorkerQuerySet:
+        """Those seen within the last three beats, by the database's clock."""
+        return self.filter(seen_at__gt=DatabaseNow(-3 * settings.HEARTBEAT))
+
+    def listening_to(self, queue: str) -> WorkerQuerySet:
+        """Those that take messages from ``queue``."""
+        # As text, since SQLite can't be asked what a JSON list contains; databases write what isn't ASCII in two ways.
+        names = {json.dumps(queue), json.dumps(queue, ensure_ascii=False)}
+        among = Q(*[Q(queues_text__contains=name) for name in sorted(names)], _connector=Q.OR)
+        return self.alias(queues_text=Cast("queues", TextField())).filter(among)

@@ -82,6 +82,13 @@ class Reading:
         return bool(self.attempt_set.filter(token=self.attempt_token, cancel_requested_at__isnull=False).exists())
 
     @property
+    def quiet(self) -> float | None:
+        """Seconds since anything was last heard of the task that executes; None where none does."""
+        if not self.attempt_token or self.shown_status != Status.RUNNING:
+            return None
+        return max(0.0, (self.now - self.updated_at).total_seconds())
+
+    @property
     def percent(self) -> float | None:
         """How much is done, from 0 to 100; None when it can't be known.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from django.db import router, transaction
+from django.db.models import Q
 
-from . import values
+from . import audit, presence, values
 from .clock import DatabaseNow
 from .conf import settings
-from .models import Event, Process
+from .models import Action, AuditEntry, Event, Process, ShareLink
 
 __all__ = ["prune"]
 
@@ -15,12 +16,17 @@ __all__ = ["prune"]
 def prune(older_than: float | None = None, *, using: str | None = None, batch: int = 500) -> int:
     """Delete processes that finished more than ``older_than`` seconds ago; return how many.
 
-    ``None`` stands for ``KEEP_FINISHED``, of which 0 keeps everything. Rows go in batches,
+    ``None`` stands for ``KEEP_FINISHED``, of which 0 keeps everything; an age of one's own
+    is recorded in the audit, process by process. Rows go in batches,
     a transaction each, so that neither memory nor locks grow with their number.
     """
     using = using or router.db_for_write(Process)
     if older_than is not None:
         older_than = values.duration(older_than, "older_than")
+    presence.forget_old(using)
+    ShareLink.objects.using(using).filter(Q(expires_at__lte=DatabaseNow()) | Q(revoked_at__isnull=False)).delete()
+    if settings.KEEP_AUDIT:
+        AuditEntry.objects.using(using).filter(happened_at__lte=DatabaseNow(-settings.KEEP_AUDIT)).delete()
     age = settings.KEEP_FINISHED if older_than is None else older_than
     if older_than is None and not age:
         return 0
@@ -33,9 +39,12 @@ def prune(older_than: float | None = None, *, using: str | None = None, batch: i
         for pk in pks:
             _delete_events(using, pk)
         with transaction.atomic(using=using):
-            count += (
-                Process.objects.using(using).finished().filter(pk__in=pks).delete()[1].get("django_progress.Process", 0)
-            )
+            doomed = Process.objects.using(using).finished().filter(pk__in=pks)
+            if older_than is not None:
+                # Somebody decided this; what happens by itself is no one's doing.
+                for process in doomed.only("key", "kind", "description", "description_params"):
+                    audit.record(process, Action.REMOVED)
+            count += doomed.delete()[1].get("django_progress.Process", 0)
 
 
 def _delete_events(using: str, pk: int, batch: int = 5_000) -> None:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from . import errors
 from .conf import settings
 from .status import Status
+from .waiting import Wait, wait_of
 
 if TYPE_CHECKING:
     from .models import Event, Process
@@ -81,6 +82,12 @@ class Snapshot:
     """Where it leads now that it has ended; the status page while it has not."""
     retried_as: str = ""
     """The status page of the newest process that tries this one again."""
+    wait: Wait | None = None
+    """What it waits for while it is pending, where that was asked for."""
+    quiet: float | None = None
+    """Seconds since its task was last heard of; None while none executes."""
+    is_silent: bool = False
+    """Whether the worker that executes it has let its lease run out: it is lost, unless it comes back."""
     steps: tuple[Any, ...] = field(default=())
 
     @property
@@ -139,7 +146,10 @@ class Snapshot:
                 "number": self.attempt,
                 "max": self.max_attempts,
                 "next_at": _iso(self.next_attempt_at),
+                "worker_silent": self.is_silent,
             },
+            "waiting": self.wait and self.wait.as_json(),
+            "quiet_seconds": None if self.quiet is None else int(self.quiet),
             "cancel_requested": self.cancel_requested,
             "created_at": _iso(self.created_at),
             "started_at": _iso(self.started_at),
@@ -171,9 +181,9 @@ def _number(value: float | None) -> float | int | None:
 
 
 def take(process: Process) -> Snapshot:
-    """Read ``process`` again, with its milestones, and freeze it."""
+    """Read ``process`` again, with its milestones and what it waits for, and freeze it."""
     row = process.__class__._default_manager.using(process._using).with_now().get(pk=process.pk)
-    return build(row, newest_milestones(row))
+    return build(row, newest_milestones(row), wait_of(row))
 
 
 def newest_milestones(process: Process, most: int = MILESTONES) -> list[Event]:
@@ -182,10 +192,12 @@ def newest_milestones(process: Process, most: int = MILESTONES) -> list[Event]:
     return list(reversed(newest[:most]))
 
 
-def build(process: Process, milestones: Any = ()) -> Snapshot:
-    """Freeze a row (best read by ``with_now()``) and its milestones, as they are, without a query."""
+def build(process: Process, milestones: Any = (), wait: Wait | None = None) -> Snapshot:
+    """Freeze a row (best read by ``with_now()``) and what was read beside it, as they are, without a query."""
     status = process.shown_status
     active = process.is_active
+    quiet = process.quiet
+    lease = process.__dict__.get("lease_until")
     return Snapshot(
         key=str(process.key),
         kind=process.kind,
@@ -224,6 +236,9 @@ def build(process: Process, milestones: Any = ()) -> Snapshot:
         wait_url=process.get_wait_url(),
         finished_url=process.get_absolute_url() if active else process.finished_url,
         retried_as=_address(process.__dict__.get("retried_key")),
+        wait=wait,
+        quiet=quiet,
+        is_silent=quiet is not None and lease is not None and lease <= process.now,
     )
 
 

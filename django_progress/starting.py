@@ -8,38 +8,32 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID, uuid4
 
-from django.db import IntegrityError, models, router, transaction
+from django.db import IntegrityError, connections, models, router, transaction
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
 
-from . import addresses, clock, engines, signals, values
+from . import audit, clock, engines, failpoints, signals, values, visitors
 from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
+from .options import URLS, check_options
+from .retrying import retried
 from .status import TERMINAL, Status
-from .writes import retried
 
 if TYPE_CHECKING:
     from .models import Process
 
-__all__ = ["OPTIONS", "ProcessManager", "TaskLike", "publish", "publish_on_commit"]
+__all__ = ["ProcessManager", "TaskLike", "publish", "publish_on_commit"]
 
 AGAIN_AFTER = 5.0
 """Seconds after which a message that could not be sent is sent again."""
 
 STARTED_TEXT = gettext_noop("Started.")
-URLS = ("redirect_url", "success_url", "failure_url", "expired_url", "cancelled_url")
-
-OPTIONS = (
-    "description", "kind", "max_duration", "max_attempts", "retry_delay", "attempt_timeout", "lease", "total", "unit",
-    *URLS,
-)  # fmt: skip
-"""What a task may declare and a start may override."""
-
 COPIED = (
-    "owner_id", "kind", "description", "description_params", "initial_total", "unit", "context", *URLS,
+    "owner_id", "visitor", "kind", "description", "description_params", "initial_total", "unit", "context", *URLS,
     "task_name", "task_args", "task_kwargs", "task_options", "max_attempts", "retry_delay", "attempt_timeout",
     "lease", "max_duration",
 )  # fmt: skip
@@ -94,10 +88,11 @@ class ProcessManager(models.Manager["Process"]):
         ``running`` at once and moved by whoever holds it. Nothing is left of it if the
         transaction that it was started in is rolled back.
 
-        ``request`` makes the user who is logged in its owner, and brings the
-        ``Idempotency-Key`` header. Durations are seconds or timedeltas; ``max_duration``
-        is the deadline, counted from now. URLs are paths of this site, or of a host in
-        ``ALLOWED_REDIRECT_HOSTS``; ``{key}`` in them stands for the process's key.
+        ``request`` makes the user who is logged in its owner, binds it to the visitor who has
+        no account by a token in the session, and brings the ``Idempotency-Key`` header.
+        Durations are seconds or timedeltas; ``max_duration`` is the deadline, counted from
+        now. URLs are paths of this site, or of a host in ``ALLOWED_REDIRECT_HOSTS``;
+        ``{key}`` in them stands for the process's key.
         ``details`` are the parameters of a description that is a lazy translation.
         What is left out is taken from what the task declares.
 
@@ -125,17 +120,23 @@ class ProcessManager(models.Manager["Process"]):
                 "task_kwargs": values.json_object(kwargs or {}, "kwargs"),
                 "task_options": values.as_json({**task.options, **(options or {})}, "options"),
             }
+            if self._using != router.db_for_write(self.model):
+                raise ValueError(
+                    f"A process with a task must be in the database {router.db_for_write(self.model)!r}, where workers "
+                    f"look for it, not in {self._using!r}."
+                )
         elif args or kwargs or options:
             raise TypeError("args, kwargs and options are for a task; give the task too.")
-        visitor = _visitor(fields["owner_id"], request)
-        if request is not None and not visitor:
+        fields["visitor"] = visitors.recognise(request) if fields["owner_id"] is None else ""
+        scope = _scope(fields)
+        if request is not None and not scope:
             # Of strangers who can't be told apart, one must not be given what another one started.
             idempotency_key = None
         elif idempotency_key is None and request is not None:
             idempotency_key = request.headers.get("Idempotency-Key", "").strip() or None
         if idempotency_key is None:
             return _brought_up_to_date(self._create(fields))
-        return _brought_up_to_date(self._create_once(fields, idempotency_key, visitor))
+        return _brought_up_to_date(self._create_once(fields, idempotency_key, scope))
 
     async def astart(self, *args: Any, **kwargs: Any) -> Process:
         """Start a process from asynchronous code (see :meth:`start`)."""
@@ -158,6 +159,7 @@ class ProcessManager(models.Manager["Process"]):
         try:
             with transaction.atomic(using=self._using):
                 again = self._create(fields)
+                audit.record(row, "retried", by, new=str(again.key))
         except IntegrityError:
             # The slot is taken: the other click's process is the one, even if it has ended by now.
             other = rows.filter(retry_of=row.pk).order_by("-pk").first()
@@ -171,10 +173,10 @@ class ProcessManager(models.Manager["Process"]):
         return self._db or router.db_for_write(self.model)
 
     @retried
-    def _create_once(self, fields: dict[str, Any], key: str, visitor: str) -> Process:
+    def _create_once(self, fields: dict[str, Any], key: str, scope: str) -> Process:
         values.text(key, "The idempotency key", required=True)
         asked = [fields.get(name) for name in ("task_name", "task_args", "task_kwargs", "kind")]
-        fields["idempotency_hash"] = _sha256([visitor, key])
+        fields["idempotency_hash"] = _sha256([scope, key])
         fields["idempotency_digest"] = _sha256(asked)
         same = self.using(self._using).filter(idempotency_hash=fields["idempotency_hash"])
         while True:
@@ -190,13 +192,17 @@ class ProcessManager(models.Manager["Process"]):
                 if not same.exists():
                     raise
 
-    @retried
     def _create(self, fields: Mapping[str, Any]) -> Process:
+        return self._insert(fields, uuid4(), engines.get_engine().new_task_id() if fields.get("task_name") else "")
+
+    @retried
+    def _insert(self, fields: Mapping[str, Any], key: UUID, task_id: str) -> Process:
         using = self._using
         now = clock.read(using)
         has_task = bool(fields.get("task_name"))
         process = self.model(
             **fields,
+            key=key,
             status=Status.PENDING.value if has_task else Status.RUNNING.value,
             created_at=now,
             updated_at=now,
@@ -210,24 +216,36 @@ class ProcessManager(models.Manager["Process"]):
         if process.max_duration is not None:
             process.expires_at = now + timedelta(seconds=process.max_duration)
         if has_task:
-            process.task_id = engines.get_engine().new_task_id()
+            process.task_id = task_id
+            process.queue = engines.get_engine().queue_for(process.task_name, dict(process.task_options))
             process.due_at = now + timedelta(seconds=settings.REPUBLISH_AFTER)
             process.publish_count = 1
-        with transaction.atomic(using=using):
-            process.save(using=using, force_insert=True)
-            process.event_set.create(
-                seq=1, type="milestone", name="started", message=STARTED_TEXT, translatable=True, happened_at=now
-            )
-            process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
-            if has_task:
-                publish_on_commit(process)
+        try:
+            with transaction.atomic(using=using):
+                process.save(using=using, force_insert=True)
+                process.event_set.create(
+                    seq=1, type="milestone", name="started", message=STARTED_TEXT, translatable=True, happened_at=now
+                )
+                self._announce(process)
+        except IntegrityError:
+            # Once more after the connection was cut: it may have been just after the commit.
+            known = None if connections[using].in_atomic_block else self.using(using).filter(key=key).first()
+            if known is None:
+                raise
+            self._announce(known)
+            return known
         return process
+
+    def _announce(self, process: Process) -> None:
+        process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
+        if process.task_name:
+            publish_on_commit(process)
 
 
 def _brought_up_to_date(process: Process) -> Process:
     """Reload what may have been executed already, because Celery executes eagerly."""
     if process.task_name and engines.get_engine().is_eager():
-        process.refresh_from_db()
+        process.refresh_from_db(using=process._using)
     return process
 
 
@@ -238,6 +256,7 @@ def publish_on_commit(process: Process) -> None:
 
 def publish(process: Process) -> bool:
     """Send the message that lets a worker claim ``process``; if it can't be sent, let the sweep try again soon."""
+    failpoints.reach("publish.before")
     sent = engines.get_engine().publish(
         process.task_name, task_id=process.task_id, key=str(process.key), options=dict(process.task_options)
     )
@@ -247,30 +266,6 @@ def publish(process: Process) -> bool:
             due_at=DatabaseNow(min(AGAIN_AFTER, settings.REPUBLISH_AFTER)), publish_count=process.publish_count
         )
     return sent
-
-
-def check_options(
-    chosen: Mapping[str, Any], *, request: HttpRequest | None = None, details: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the columns for what was chosen of ``OPTIONS``, checked."""
-    params = None if details is None else values.json_object(details, "details")
-    description, description_params = values.translatable(chosen.get("description"), "description", params)
-    fields: dict[str, Any] = {
-        "description": description,
-        "description_params": description_params,
-        "kind": values.kind(chosen.get("kind", "")),
-        "max_attempts": values.count(chosen.get("max_attempts", 1), "max_attempts", least=1),
-        "retry_delay": values.duration(chosen.get("retry_delay", 0), "retry_delay"),
-        "unit": values.text(chosen.get("unit"), "unit", limit=32),
-    }
-    for name in ("max_duration", "attempt_timeout", "lease"):
-        value = chosen.get(name)
-        fields[name] = None if value is None else values.positive_duration(value, name)
-    total = chosen.get("total")
-    fields["total"] = fields["initial_total"] = None if total is None else values.number(total, "total")
-    for name in URLS:
-        fields[name] = addresses.stored_url(chosen.get(name), name, request)
-    return fields
 
 
 def _owner_pk(owner: Any, request: HttpRequest | None) -> Any:
@@ -287,13 +282,11 @@ def _owner_pk(owner: Any, request: HttpRequest | None) -> Any:
     return owner.pk
 
 
-def _visitor(owner_pk: Any, request: HttpRequest | None) -> str:
-    """Return within what an idempotency key is unique: an account, else a session, else nothing."""
-    if owner_pk is not None:
-        return f"owner {owner_pk}"
-    session = getattr(request, "session", None)
-    key = session.session_key if session is not None else None
-    return f"session {key}" if key else ""
+def _scope(fields: Mapping[str, Any]) -> str:
+    """Return within what an idempotency key is unique: an account, else a visitor, else nothing."""
+    if fields["owner_id"] is not None:
+        return f"owner {fields['owner_id']}"
+    return f"visitor {fields['visitor']}" if fields["visitor"] else ""
 
 
 def _sha256(value: Any) -> str:

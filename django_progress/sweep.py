@@ -12,20 +12,21 @@ from functools import partial
 from typing import Any
 
 from django.db import connections, router, transaction
-from django.db.models import F
 
-from . import dispatch
+from . import dispatch, failpoints
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Attempt, Process
 from .starting import publish
-from .status import Outcome, Status
+from .status import Outcome
 
 __all__ = ["BATCH", "sweep"]
 
 logger = logging.getLogger("django_progress")
 
 BATCH = 200
+MESSAGES = 50
+"""Processes that are published at a time: as many as wait a while if a sweep is killed before it sends them."""
 LONGEST = 3600.0
 """Seconds between two messages for a process that nobody takes, at most."""
 
@@ -43,8 +44,12 @@ def sweep(using: str | None = None) -> Counter[str]:
         # By token, as everybody finds an attempt: who locks index and row in another order is a deadlock in MariaDB.
         for token, process_id in list(attempts.order_by("lease_until").values_list("token", "process_id")[:BATCH]):
             done[outcome.value] += _decide(_abandon, using, attempts.filter(token=token), process_id, outcome)
-    for process in list(Process.objects.using(using).due().order_by("due_at")[:BATCH]):
-        done["published"] += _decide(_publish, using, process)
+    for _turn in range(BATCH // MESSAGES):
+        batch = _take_batch(using)
+        for process in batch:
+            done["published"] += _decide(publish, process)
+        if len(batch) < MESSAGES:
+            break
     return +done
 
 
@@ -60,26 +65,54 @@ def _decide(decision: Callable[..., bool], *args: Any) -> bool:
 def _abandon(using: str, attempts: Any, process_id: int, outcome: Outcome) -> bool:
     """Give up an attempt, if it is still silent and nobody holds its process."""
     skip = connections[using].features.has_select_for_update_skip_locked
+    failpoints.reach("sweep.chosen")
+    if outcome == Outcome.LOST and not skip and not _is_doubted(using, attempts):
+        return False
     with transaction.atomic(using=using):
         # Always the process before its attempt; a row that somebody holds is alive.
         held = Process.objects.using(using).select_for_update(skip_locked=skip).filter(pk=process_id)
-        if not held.exists():
+        process = held.first()
+        if process is None:
             return False
         # Locked, so that neither a late beat nor a request to cancel slips in between.
         attempt = attempts.select_for_update(skip_locked=skip).first()
         if attempt is None:
             return False
+        attempt.process = process  # Read here, and not from a replica.
+        failpoints.reach("sweep.locked")
         logger.warning("Attempt %s of process %s is given up: %s.", attempt.number, attempt.process.key, outcome.value)
         dispatch.abandoned(attempt, outcome)
     return True
 
 
-def _publish(using: str, process: Process) -> bool:
-    """Publish a pending process, unless another sweep has just done so."""
-    delay = min(LONGEST, settings.REPUBLISH_AFTER * 2.0 ** min(process.publish_count, 20))
-    rows = Process.objects.using(using).filter(
-        pk=process.pk, status=Status.PENDING, task_id=process.task_id, publish_count=process.publish_count
-    )
-    if not rows.update(publish_count=F("publish_count") + 1, due_at=DatabaseNow(delay)):
+def _take_batch(using: str) -> list[Process]:
+    """Return pending processes that nobody else publishes now: until they are due again they are ours."""
+    skip = connections[using].features.has_select_for_update_skip_locked
+    due = Process.objects.using(using).due()
+    chosen = list(due.order_by("due_at").values_list("pk", flat=True)[:MESSAGES])
+    if not chosen:
+        return []
+    with transaction.atomic(using=using):
+        batch = list(due.filter(pk__in=chosen).select_for_update(skip_locked=skip))
+        for count in {process.publish_count for process in batch}:
+            pks = [process.pk for process in batch if process.publish_count == count]
+            delay = min(LONGEST, settings.REPUBLISH_AFTER * 2.0 ** min(count, 20))
+            Process.objects.using(using).filter(pk__in=pks).update(publish_count=count + 1, due_at=DatabaseNow(delay))
+    failpoints.reach("sweep.publishing")
+    return batch
+
+
+def _is_doubted(using: str, attempts: Any) -> bool:
+    """Say whether a lease was found run out before, at least a beat ago.
+
+    Where a writer locks out all others a living worker can't beat while its body holds a
+    transaction; when that is over, its beat must come before us.
+    """
+    attempt = attempts.select_related("process").first()
+    if attempt is None:
         return False
-    return publish(process)
+    if attempt.doubted_at is None:
+        attempts.update(doubted_at=DatabaseNow())
+        return False
+    beat = attempt.process.lease_terms[1]
+    return bool(attempts.filter(doubted_at__lte=DatabaseNow(-beat)).exists())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import platform
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn, TypeVar, overload
@@ -14,13 +16,14 @@ from celery.exceptions import Ignore
 from django.db import InterfaceError, OperationalError, connections
 from django.utils.functional import Promise
 
-from . import dispatch, execution, leases
+from . import claiming, dispatch, execution, failpoints, leases, presence
 from .exceptions import ProcessStopped
 from .models import Process
+from .options import OPTIONS, check_options
 from .publishing import CeleryEngine
-from .starting import OPTIONS, check_options
+from .sweep import sweep
 
-__all__ = ["CeleryEngine", "ProgressTask", "current_process", "progress_task"]
+__all__ = ["CeleryEngine", "ProgressTask", "current_process", "progress_task", "sweep_task"]
 
 R = TypeVar("R")
 
@@ -35,6 +38,8 @@ REFUSED = {
     "pydantic": "check the arguments in the body",
 }
 STARTED_WITH = {"context", "idempotency_key", "details"}
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries to write how an execution ended, at most."""
 MESSAGE_OPTIONS = {"queue", "priority", "routing_key", "exchange"}
 
 
@@ -154,12 +159,12 @@ class ProgressTask:
 
         # Celery looks at the signature of what it registers; ours is not the function's.
         del run.__wrapped__
-        return shared_task(bind=True, **options)(run)
+        return shared_task(bind=True, progress_signature=self.signature, **options)(run)
 
     def _execute(self, request: Any, key: str) -> dict[str, str]:
         """Execute the body for one message."""
         eager = bool(request.is_eager)
-        executing = dispatch.claim(key, task_id=request.id, worker=request.hostname or "", delayed=not eager)
+        executing = claiming.claim(key, task_id=request.id, worker=request.hostname or "", delayed=not eager)
         if executing is None:
             # Not success: that would overwrite the result of the execution that has the process.
             raise Ignore
@@ -168,32 +173,45 @@ class ProgressTask:
         try:
             with leases.held(executing, process._using):
                 try:
+                    failpoints.reach("claim.done")
                     value = self.function(process, *process.task_args, **process.task_kwargs)
-                    mistake = _settled(process, lambda: dispatch.returned(executing, value))
+                    failpoints.reach("body.returned")
+                    mistake = _settled(executing, lambda: dispatch.returned(executing, value))
                 except ProcessStopped as stop:
-                    _settled(process, partial(dispatch.stopped, executing, stop))
+                    _settled(executing, partial(dispatch.stopped, executing, stop))
                     raise Ignore from None
                 except BaseException as error:
-                    _settled(process, partial(dispatch.raised, executing, error))
+                    _settled(executing, partial(dispatch.raised, executing, error))
                     raise
                 if mistake is not None:
                     raise mistake
         finally:
             execution.current.reset(before)
+            failpoints.reach("end.committed")
             process.__dict__.pop("_bound", None)
         return {"process": str(process.key), "status": process.status}
 
 
-def _settled(process: Process, settle: Callable[[], R]) -> R:
-    """Settle an execution; once more, on a new connection, if the body has lost the one it had."""
-    try:
-        return settle()
-    except (InterfaceError, OperationalError):
-        connection = connections[process._using]
-        if connection.in_atomic_block:
-            raise
-        connection.close()
-        return settle()
+def _settled(executing: execution.Execution, settle: Callable[[], R]) -> R:
+    """Settle an execution; again, on a new connection, while the database is away and the lease may still hold."""
+    connection = connections[executing.process._using]
+    end, pause = time.monotonic() + executing.lease, 0.05
+    while True:
+        try:
+            return settle()
+        except (InterfaceError, OperationalError):
+            if connection.in_atomic_block or time.monotonic() + pause > end:
+                raise
+            connection.close()
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@shared_task(name="django_progress.sweep", ignore_result=True)  # type: ignore[untyped-decorator]
+def sweep_task() -> None:
+    """Sweep once, for Celery beat: where no worker is to do it by itself (``SWEEP_INTERVAL`` 0)."""
+    sweep()
+    presence.note(f"django_progress.sweep@{platform.node()}", swept=True)
 
 
 @overload

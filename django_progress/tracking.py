@@ -11,14 +11,10 @@ from .guarding import Guarded
 from .twins import twin
 from .writes import Add, AtLeast, NewEvent, Peak
 
-__all__ = ["EVENT_EVERY", "FLUSH_EVERY", "Tracking"]
+__all__ = ["Tracking"]
 
 T = TypeVar("T")
 
-FLUSH_EVERY = 0.5
-"""Seconds between two writes of numbers."""
-EVENT_EVERY = 5.0
-"""Seconds between two ``progress`` events."""
 NOTHING = execution.Numbers(0.0, None, None, None)
 SMOOTHING = 0.3
 """Weight of the newest sample in the rate: an exponentially weighted mean."""
@@ -97,7 +93,7 @@ class Tracking(Guarded):
         if ticks.pending:
             self._flush(ticks)
         clock = time.monotonic
-        due = clock() + FLUSH_EVERY
+        due = clock() + ticks.flush_every
         # Where every write finds it, also one that is caused by what the loop's body raises.
         counter = [0, 0]
         ticks.counters.append(counter)
@@ -108,7 +104,7 @@ class Tracking(Guarded):
                 # Reading the clock costs 75 ns. Strides that adapt cost less and go silent after a burst.
                 if clock() >= due:
                     self._flush(ticks)
-                    due = clock() + FLUSH_EVERY
+                    due = clock() + ticks.flush_every
         finally:
             # Also when the loop is left early: the next report, or the end, writes it.
             with ticks.lock:
@@ -125,17 +121,24 @@ class Tracking(Guarded):
         return ticks
 
     def _flush_when_due(self, ticks: execution.Ticks) -> None:
-        if time.monotonic() - ticks.flushed_at >= FLUSH_EVERY:
+        if time.monotonic() - ticks.flushed_at >= ticks.flush_every:
+            self._flush(ticks)
+
+    def _check_when_due(self) -> None:
+        """Do what a checkpoint does, as often as numbers are written."""
+        ticks = self._ticks()
+        if time.monotonic() - max(ticks.flushed_at, ticks.checked_at) >= ticks.flush_every:
+            ticks.checked_at = time.monotonic()
             self._flush(ticks)
 
     def _flush(self, ticks: execution.Ticks) -> None:
         event = None
-        if time.monotonic() - ticks.event_at >= EVENT_EVERY and self._has_room():
+        if time.monotonic() - ticks.event_at >= ticks.event_every and self._has_room():
             ticks.event_at = time.monotonic()
             current, total, unit = self._ahead(ticks)
             details = {"current": current, "total": total, "unit": unit}
             event = NewEvent("progress", details=details)
-        self._report(event)
+        self._hint(event)
 
     def _ahead(self, ticks: execution.Ticks) -> tuple[float, float | None, str]:
         """Return the numbers as they will be once ``ticks`` are written."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import api, fragments, pages, verbs
+from .views import api, fragments, pages, shared, verbs
 
 app_name = "django_progress"
 
 urlpatterns = [
     path("", pages.mine, name="process-list"),
     path("fragments/mine/", fragments.mine, name="process-list-fragment"),
+    path("shared/<str:token>/", shared.page, name="process-shared"),
+    path("shared/<str:token>/fragment/", shared.fragment, name="process-shared-fragment"),
     path("<uuid:key>/", pages.detail, name="process-detail"),
     path("<uuid:key>/wait/", pages.wait, name="process-wait"),
     path("<uuid:key>/status/", api.status, name="process-status"),

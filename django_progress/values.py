@@ -210,8 +210,8 @@ def positive_duration(value: object, name: str) -> float:
 def as_json(value: object, name: str, *, limit: int | None = None) -> Any:
     """Return ``value`` as the JSON that will be read back: plain, bounded, alike on every database.
 
-    Dates, UUIDs, decimals and lazy text become strings, and so do whole numbers past 64
-    bits. Raises ``TypeError`` for what has no place in JSON (NaN and circular references
+    Dates, UUIDs, decimals and lazy text become strings, and so do numbers past 64 bits.
+    Raises ``TypeError`` for what has no place in JSON (NaN and circular references
     included) and ``ValueError`` for what is too large or nested too deeply.
     """
     limit = settings.MAX_JSON if limit is None else limit
@@ -244,9 +244,12 @@ def _plain(value: Any, name: str, depth: int) -> Any:
         if isinstance(value, list):
             return [_plain(item, name, depth - 1) for item in value]
         return {_plain(key, name, depth): _plain(item, name, depth - 1) for key, item in value.items()}
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, float) and abs(value) < 1e16:
+        return value + 0.0  # PostgreSQL knows no negative zero.
+    if isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:
         return str(value)
-    return value
+    # PostgreSQL writes out what other databases keep as 1e+16.
+    return int(value) if isinstance(value, float) else value
 
 
 def summary(value: object, reason: Exception) -> dict[str, str]:

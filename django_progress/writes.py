@@ -11,53 +11,18 @@ of what three ORM statements do.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache, wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import OperationalError, connections, models, transaction
+from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import clock
 
-__all__ = ["NOW", "Add", "AtLeast", "FirstNow", "Guard", "Later", "NewEvent", "Peak", "Written", "retried", "write"]
-
-S = TypeVar("S")
-P = ParamSpec("P")
-R = TypeVar("R")
-
-TURNS = 5
-PASSING = {1020, 1205, 1213, "40001", "40P01"}
-"""What MariaDB and PostgreSQL call a transaction that was given up in favour of another one."""
-
-
-def retried(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Call again what the database gave up in favour of another transaction.
-
-    For what writes to one process, its first argument. In a transaction of the caller's
-    nothing is repeated: that is lost as a whole, and only the caller can begin it again.
-    """
-
-    @wraps(function)
-    def repeated(process: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        for turn in range(1, TURNS):
-            try:
-                return function(process, *args, **kwargs)
-            except OperationalError as error:
-                if connections[process._using].in_atomic_block or not _is_passing(error):  # type: ignore[attr-defined]
-                    raise
-                time.sleep(0.005 * 2**turn)
-        return function(process, *args, **kwargs)
-
-    return repeated
-
-
-def _is_passing(error: OperationalError) -> bool:
-    # MySQLdb's number, psycopg's code.
-    return bool(PASSING & {*error.args[:1], getattr(error.__cause__, "sqlstate", None)})
+__all__ = ["NOW", "Add", "AtLeast", "FirstNow", "Guard", "Later", "NewEvent", "Peak", "Written", "write"]
 
 
 class Add(NamedTuple):

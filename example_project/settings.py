@@ -1,7 +1,8 @@
 """Settings of the example project: SQLite, and Celery over the filesystem. Nothing else has to run.
 
 ``EXAMPLE_DATA_DIR``    where everything is kept that the example writes; ``.demo`` by default
-``EXAMPLE_DEBUG``       ``1`` (default) or ``0``
+``EXAMPLE_DEBUG``       ``1`` (default) or ``0``: for HTTPS only, as ``check --deploy`` wants it
+``EXAMPLE_HOSTS``       the site's names, for a site that isn't local
 ``EXAMPLE_DEMO``        ``1``: there is a user demo with the password demo, and the login page says so
 ``EXAMPLE_SECRET_KEY``  by default one that is made at the first start and kept beside the data
 ``EXAMPLE_URL``         the site's own address, for the worker that calls it
@@ -41,7 +42,7 @@ def secret_key() -> str:
 
 
 SECRET_KEY = env("EXAMPLE_SECRET_KEY") or secret_key()
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env("EXAMPLE_HOSTS", "").split() or ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
-from django_progress import dispatch, execution
+from django.utils import timezone
+
+from django_progress import claiming, dispatch, execution
 from django_progress.exceptions import ProcessStopped
 from django_progress.models import Attempt, Process
 
@@ -32,7 +35,7 @@ def start(description: Any = "Work", **options: Any) -> Process:
 def claim(process: Process, **options: Any) -> execution.Execution:
     """Take it as a worker does that got its message."""
     row = Process.objects.get(pk=process.pk)
-    executing = dispatch.claim(str(row.key), task_id=row.task_id, **options)
+    executing = claiming.claim(str(row.key), task_id=row.task_id, **options)
     assert executing is not None
     return executing
 
@@ -68,6 +71,12 @@ def settle(executing: execution.Execution, body: Callable[[Process], Any]) -> Ex
 def fresh(process: Process) -> Process:
     """Read it again, as somebody else would."""
     return Process.objects.get(pk=process.pk)
+
+
+def run_out(ago: float = 3600) -> None:
+    """Let the leases of all attempts have run out ``ago`` seconds ago, and a sweep have doubted them since."""
+    moment = timezone.now() - timedelta(seconds=ago)
+    Attempt.objects.executing().update(lease_until=moment, doubted_at=moment)
 
 
 def last_attempt(process: Process) -> Attempt:

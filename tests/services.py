@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import cache
+from typing import NoReturn
 
 import pytest
 from django.conf import settings
@@ -85,6 +86,11 @@ def require(name: str) -> None:
         if name != settings.DATABASE:
             pytest.skip(f"runs where DJANGO_PROGRESS_TEST_DB={name}")
     elif reason := missing(name):
-        if name in required():
-            pytest.fail(f"{reason} (required by DJANGO_PROGRESS_REQUIRE)", pytrace=False)
-        pytest.skip(reason)
+        miss(name, reason)
+
+
+def miss(name: str, reason: str) -> NoReturn:
+    """Skip the test that calls this because ``name`` is missing; fail it if it must not be."""
+    if name in required():
+        pytest.fail(f"{reason} (required by DJANGO_PROGRESS_REQUIRE)", pytrace=False)
+    pytest.skip(reason)

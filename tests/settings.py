@@ -5,6 +5,7 @@
 ``DJANGO_PROGRESS_TEST_BROKER``       a broker URL, ``memory://`` by default
 ``DJANGO_PROGRESS_TEST_BROKER_OPTIONS``  its transport options, as JSON
 ``DJANGO_PROGRESS_TEST_QUEUE``        the queue, by default one for each run
+``DJANGO_PROGRESS_TEST_SETTINGS``     the app's own settings, as JSON
 
 Servers are found by the variables that their own clients read.
 """
@@ -94,6 +95,7 @@ INSTALLED_APPS = [
     "django_celery_results",
     "django_progress",
     "example_project.gallery",
+    "tests.faults",
     "tests.travel",
 ]
 MIDDLEWARE = [
@@ -129,3 +131,7 @@ CELERY_TASK_DEFAULT_QUEUE = env("DJANGO_PROGRESS_TEST_QUEUE", RUN)
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_RESULT_BACKEND = "django-db"
+# Seconds after which Celery itself takes the task of a killed child for lost: ten, by default.
+CELERY_WORKER_LOST_WAIT = 0.5
+
+DJANGO_PROGRESS = json.loads(env("DJANGO_PROGRESS_TEST_SETTINGS", "{}"))

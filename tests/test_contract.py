@@ -70,7 +70,7 @@ def test_api_client_gets_202(client: Client, user: User) -> None:
     assert body["status"] == "succeeded"
     assert set(body) == set(
         "id kind description status done progress messages milestones steps attempt cancel_requested created_at "
-        "started_at updated_at finished_at expires_at seq result error url links".split()
+        "started_at updated_at finished_at expires_at seq result error url links waiting quiet_seconds".split()
     )
     assert set(body["progress"]) == {"current", "total", "percent", "unit", "rate", "eta_seconds"}
 

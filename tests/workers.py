@@ -27,11 +27,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from kombu import Connection, Exchange, Queue
 
-from tests import services
+from tests import databases, services
 from tests.celery import app
+from tests.private import RabbitMQ, Redis
+from tests.server import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -89,7 +90,7 @@ def open_broker(name: str, folder: Path) -> Iterator[Broker]:
     }[name]
     broker = make(folder)
     try:
-        with _published_to(broker):
+        with published_to(broker):
             yield broker
     finally:
         clean(broker)
@@ -133,7 +134,16 @@ def _delete_queue(broker: Broker) -> None:
 
 
 @contextmanager
-def _published_to(broker: Broker) -> Iterator[None]:
+def open_private_broker(server: Redis | RabbitMQ) -> Iterator[Broker]:
+    """Publish from this process to a server of tests/private.py; what is left there goes with it."""
+    broker = Broker(server.url, f"{settings.RUN}_{next(_numbers)}")
+    with published_to(broker):
+        yield broker
+
+
+@contextmanager
+def published_to(broker: Broker) -> Iterator[None]:
+    """Publish from this process to ``broker``, whether or not anything answers there."""
     names = ("broker_url", "broker_transport_options", "task_default_queue")
     before = {name: getattr(app.conf, name) for name in names}
     app.conf.update(dict(zip(names, (broker.url, dict(broker.options), broker.queue), strict=True)))
@@ -162,8 +172,7 @@ def environ(broker: Broker | None = None) -> dict[str, str]:
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "DJANGO_PROGRESS_TEST_DB": settings.DATABASE,
-        "DJANGO_PROGRESS_TEST_DB_NAME": str(connection.settings_dict["NAME"]),
+        **databases.environ(),
         **(broker.environ if broker else {}),
     }
 
@@ -171,9 +180,10 @@ def environ(broker: Broker | None = None) -> dict[str, str]:
 class Worker:
     """A ``celery worker`` that leads a process group of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, name: str) -> None:
         self.process = process
         self.log = log
+        self.name = name
 
     @property
     def pid(self) -> int:
@@ -242,26 +252,19 @@ def run_worker(
     ``ready`` is what its log says once it consumes; it is empty for a worker that isn't waited for.
     Celery takes some 5 s to end by itself; a test that has seen enough saves them with ``patience=0``.
     """
+    name = f"{settings.RUN}_{next(_numbers)}@localhost"
     command = [
         *(sys.executable, "-m", "celery", "-A", "tests.celery", "worker"),
         *("--pool", pool, "--concurrency", str(concurrency), "--queues", queues or broker.queue),
-        *("--hostname", f"{settings.RUN}_{next(_numbers)}@localhost", "--loglevel", "INFO"),
+        *("--hostname", name, "--loglevel", "INFO"),
         # Other workers on the same server are none of its business.
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
     with tempfile.TemporaryDirectory(prefix="django_progress_worker_") as folder:
         log = Path(folder, "log")
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**environ(broker), **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        worker = Worker(process, log)
+            process = launch(command, cwd=ROOT, env={**environ(broker), **(env or {})}, log=file)
+        worker = Worker(process, log, name)
         try:
             if ready:
                 worker.wait_for_output(ready, timeout=60)

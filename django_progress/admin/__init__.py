@@ -2,5 +2,6 @@
 
 from .parts import AttemptAdmin, EventAdmin
 from .process import ProcessAdmin
+from .trail import AuditEntryAdmin
 
-__all__ = ["AttemptAdmin", "EventAdmin", "ProcessAdmin"]
+__all__ = ["AttemptAdmin", "AuditEntryAdmin", "EventAdmin", "ProcessAdmin"]

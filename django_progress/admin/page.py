@@ -13,6 +13,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from .. import addresses
+from ..engines import get_engine
+from ..redaction import redacted, redacted_list
 from . import cells
 from .parts import process_link
 
@@ -115,19 +117,19 @@ class Page(Base):
 
     @admin.display(description=_("context"))
     def context_json(self, process: Process) -> SafeString | str:
-        return cells.pretty_json(process.context)
+        return cells.pretty_json(redacted(process.context))
 
     @admin.display(description=_("arguments"))
     def args_json(self, process: Process) -> SafeString | str:
-        return cells.pretty_json(process.task_args)
+        return cells.pretty_json(redacted_list(process.task_args, get_engine().parameters(process.task_name)))
 
     @admin.display(description=_("keyword arguments"))
     def kwargs_json(self, process: Process) -> SafeString | str:
-        return cells.pretty_json(process.task_kwargs)
+        return cells.pretty_json(redacted(process.task_kwargs))
 
     @admin.display(description=_("options"))
     def options_json(self, process: Process) -> SafeString | str:
-        return cells.pretty_json(process.task_options)
+        return cells.pretty_json(redacted(process.task_options))
 
     @admin.display(description=_("error detail"))
     def detail(self, process: Process) -> SafeString | str:

@@ -17,6 +17,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Attempt, Event, Process
+from ..redaction import redacted
 from . import cells
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class EventAdmin(PartAdmin):
 
     @admin.display(description=_("details"))
     def details_json(self, event: Event) -> SafeString | str:
-        return cells.pretty_json(event.details)
+        return cells.pretty_json(redacted(event.details))
 
 
 @admin.register(Attempt)

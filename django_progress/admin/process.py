@@ -15,11 +15,14 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Attempt, Event, Process
+from .. import audit
+from ..models import Attempt, Event, Process, Share, ShareLink, Via
+from ..redaction import redacted
 from . import cells
 from .filters import KindFilter, StatusFilter
 from .page import LARGE, Page
 from .parts import as_uuid, may_see_processes, task_result_urls
+from .trail import sharing_of, trail_of
 from .verbs import VERBS, Result, Verb
 
 if TYPE_CHECKING:
@@ -49,14 +52,14 @@ class ProcessList(ChangeList):
 
 
 class Doomed(NestedObjects):
-    """What a deletion would take along; the events and attempts, which may be many, are only counted."""
+    """What a deletion would take along; what is a part of the process, and may be much, is only counted."""
 
     @property
     def rows(self) -> dict[type[Model], set[Model]]:
         return self.model_objs  # type: ignore[return-value]
 
     def can_fast_delete(self, objs: Any, from_field: Any = None) -> bool:
-        return objs is Event or objs is Attempt
+        return objs in (Event, Attempt, Share, ShareLink)
 
 
 @admin.register(Process)
@@ -70,7 +73,7 @@ class ProcessAdmin(Page, ModelAdmin):
     date_hierarchy = "created_at"
     show_full_result_count = False
     search_help_text = _("Search by description, kind, owner, key, Celery task id or error reference.")
-    actions = ["cancel_selected", "expire_selected", "retry_selected"]
+    actions = ["cancel_selected", "expire_selected", "retry_selected", "revoke_selected"]
 
     class Media:
         css = {"all": ["django_progress/admin.css"]}
@@ -136,6 +139,7 @@ class ProcessAdmin(Page, ModelAdmin):
         context |= {"progress_verbs": self.get_verbs(request, obj)}
         context |= self.get_events(obj)
         context |= self.get_attempts(request, obj)
+        context |= sharing_of(obj) | trail_of(obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_verbs(self, request: HttpRequest, process: Process) -> list[Verb]:
@@ -147,7 +151,10 @@ class ProcessAdmin(Page, ModelAdmin):
     def get_events(self, process: Process) -> dict[str, Any]:
         """Return the last events, in order, and how many there are besides."""
         events = list(process.event_set.order_by("-seq")[:EVENTS_SHOWN])[::-1]
-        rows = [(event, json.dumps(event.details, ensure_ascii=False) if event.details else "") for event in events]
+        rows = [
+            (event, json.dumps(redacted(event.details), ensure_ascii=False) if event.details else "")
+            for event in events
+        ]
         more = process.event_set.filter(seq__lt=events[0].seq).count() if len(events) == EVENTS_SHOWN else 0
         return {"progress_events": rows, "progress_more_events": more}
 
@@ -207,6 +214,10 @@ class ProcessAdmin(Page, ModelAdmin):
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Process]) -> None:
         self._apply_to_all(request, VERBS["retry"], queryset)
 
+    @admin.action(description=_("Revoke the links to selected %(verbose_name_plural)s"), permissions=["control"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Process]) -> None:
+        self._apply_to_all(request, VERBS["revoke"], queryset)
+
     def _apply_to_all(self, request: HttpRequest, verb: Verb, queryset: QuerySet[Process]) -> None:
         counts = dict.fromkeys(Result, 0)
         # One at a time: thousands may be selected, each with megabytes of JSON.
@@ -219,7 +230,8 @@ class ProcessAdmin(Page, ModelAdmin):
                 self.message_user(request, result.say(count), result.level)
 
     def _apply(self, request: HttpRequest, verb: Verb, process: Process) -> tuple[Result, Process]:
-        result, now = verb.apply(process, request.user)
+        with audit.acting(Via.ADMIN, request.user):
+            result, now = verb.apply(process, request.user)
         if result.logged:
             self.log_change(request, process, result.logged)
         return result, now
@@ -243,8 +255,10 @@ class ProcessAdmin(Page, ModelAdmin):
         return doomed.nested(str), counts, lacking, [*in_the_way, *doomed.protected]
 
     def delete_model(self, request: HttpRequest, obj: Process) -> None:
-        obj.remove()
+        with audit.acting(Via.ADMIN, request.user):
+            obj.remove()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Process]) -> None:
-        for process in queryset:
-            process.remove()
+        with audit.acting(Via.ADMIN, request.user):
+            for process in queryset:
+                process.remove()

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from ..exceptions import ProcessActive, ProcessFinished, RetryNotPossible
+from ..sharing import revoke_share_urls
 
 if TYPE_CHECKING:
     from ..models import Process
@@ -30,6 +31,8 @@ class Result(Enum):
     ASKED = "asked"
     EXPIRED = "expired"
     STARTED = "started"
+    REVOKED = "revoked"
+    NO_LINKS = "no links"
     FINISHED = "finished"
     ACTIVE = "active"
     NO_TASK = "no task"
@@ -57,6 +60,7 @@ LOGGED = {
     Result.ASKED: _("Asked to stop."),
     Result.EXPIRED: _("Expired."),
     Result.STARTED: _("Started again."),
+    Result.REVOKED: _("Links revoked."),
 }
 MESSAGES: dict[Result, Any] = {
     Result.CANCELLED: ngettext_lazy("%(count)d process was cancelled.", "%(count)d processes were cancelled.", "count"),
@@ -68,6 +72,14 @@ MESSAGES: dict[Result, Any] = {
     Result.EXPIRED: ngettext_lazy("%(count)d process was expired.", "%(count)d processes were expired.", "count"),
     Result.STARTED: ngettext_lazy(
         "%(count)d process was started again.", "%(count)d processes were started again.", "count"
+    ),
+    Result.REVOKED: ngettext_lazy(
+        "The links to %(count)d process were revoked.", "The links to %(count)d processes were revoked.", "count"
+    ),
+    Result.NO_LINKS: ngettext_lazy(
+        "%(count)d process was left as it is, because no link leads to it.",
+        "%(count)d processes were left as they are, because no links lead to them.",
+        "count",
     ),
     Result.FINISHED: ngettext_lazy(
         "%(count)d process was left as it is, because it has finished.",
@@ -134,11 +146,16 @@ def _retry(process: Process, user: Any) -> tuple[Result, Process]:
     return Result.STARTED, process.retry(by=user)
 
 
+def _revoke(process: Process, user: Any) -> tuple[Result, Process]:
+    return (Result.REVOKED if revoke_share_urls(process, by=user) else Result.NO_LINKS), process
+
+
 VERBS = {
     verb.name: verb
     for verb in (
         Verb("cancel", _("Cancel"), _cancel, lambda process: process.is_active and not process.is_stopping),
         Verb("expire", _("Expire"), _expire, lambda process: process.is_active),
         Verb("retry", _("Start again"), _retry, lambda process: process.is_finished and bool(process.task_name)),
+        Verb("revoke", _("Revoke links"), _revoke, lambda process: process.link_set.working().exists()),
     )
 }

@@ -1,7 +1,13 @@
-"""What is stored: processes, their gapless event log, and the attempts at executing them."""
+"""What is stored: processes, their gapless event log, the attempts at executing them, and who executes.
+
+Besides, who else may see a process, and who did what to it.
+"""
 
 from .attempt import Attempt
+from .audit import Action, AuditEntry, Via
 from .event import Event
 from .process import Process
+from .share import Share, ShareLink
+from .worker import Worker
 
-__all__ = ["Attempt", "Event", "Process"]
+__all__ = ["Action", "Attempt", "AuditEntry", "Event", "Process", "Share", "ShareLink", "Via", "Worker"]

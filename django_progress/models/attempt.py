@@ -30,6 +30,9 @@ class Attempt(models.Model):
     task_id = models.CharField(_("Celery task id"), max_length=255, blank=True)
     worker = models.CharField(_("worker"), max_length=255, blank=True)
     lease_until = models.DateTimeField(_("lease until"), null=True, blank=True)
+    doubted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text=_("When a sweep first found the lease run out (SQLite).")
+    )
     timeout_at = models.DateTimeField(_("times out at"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"))
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)

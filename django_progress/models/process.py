@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from .. import values
+from .. import conf, values
 from ..lifecycle import Lifecycle
 from ..querysets import ProcessQuerySet
 from ..reading import Reading
@@ -35,6 +35,8 @@ class Process(Lifecycle, Reading, Responses, models.Model):
         related_name="progress_processes",
         db_index=False,  # dp_process_mine
     )
+    # Whose it is who has no account (see visitors.py).
+    visitor = models.CharField(max_length=64, blank=True, default="", editable=False)
     kind = models.CharField(_("kind"), max_length=100, blank=True, default="")
     description = models.TextField(_("description"), blank=True, default="")
     description_params = models.JSONField(null=True, blank=True, editable=False)
@@ -72,6 +74,7 @@ class Process(Lifecycle, Reading, Responses, models.Model):
     task_args = models.JSONField(default=list, blank=True)
     task_kwargs = models.JSONField(default=dict, blank=True)
     task_options = models.JSONField(default=dict, blank=True)
+    queue = models.CharField(_("queue"), max_length=255, blank=True, default="", editable=False)
     task_id = models.CharField(_("Celery task id"), max_length=255, blank=True, default="")
     attempt_token = models.CharField(max_length=32, blank=True, default="", editable=False)
     attempt_number = models.PositiveIntegerField(_("attempt"), default=0)
@@ -124,13 +127,20 @@ class Process(Lifecycle, Reading, Responses, models.Model):
         # None of these columns is written by a report (see Attempt.Meta).
         indexes = [
             models.Index(fields=["owner", "-id"], name="dp_process_mine"),
+            models.Index(fields=["visitor", "-id"], name="dp_process_visitor"),
             models.Index(fields=["status", "expires_at"], name="dp_process_deadline"),
             models.Index(fields=["status", "due_at"], name="dp_process_due"),
+            models.Index(fields=["status", "queue", "id"], name="dp_process_ahead"),
             models.Index(fields=["status", "finished_at"], name="dp_process_age"),
         ]
 
     def __str__(self) -> str:
         return self.title
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what belongs to the thread that reports: a copy is like one that was read anew."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in ("_bound", "_own_ticks")}
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Insert the row; an existing one is refused, because saving would undo what others wrote."""
@@ -144,6 +154,12 @@ class Process(Lifecycle, Reading, Responses, models.Model):
     def title(self) -> str:
         """The description in the language that is active now; the kind where there is none."""
         return values.public_text(self.description, self.description_params) or self.kind or str(self.key)
+
+    @property
+    def lease_terms(self) -> tuple[float, float]:
+        """How long an attempt at it may be silent, and how often its worker says that it isn't, in seconds."""
+        lease = self.lease or conf.settings.of_kind(self.kind, "LEASE")
+        return lease, max(0.05, min(conf.settings.of_kind(self.kind, "HEARTBEAT"), lease / 4))
 
     @property
     def messages(self) -> list[tuple[str, str]]:

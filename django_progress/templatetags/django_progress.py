@@ -17,7 +17,7 @@ from .. import access
 from ..conf import settings
 from ..models import Process
 from ..status import Status
-from ..views import wording
+from ..views import guards, wording
 from ..views.listing import Listing
 from ..views.live import Live
 
@@ -64,9 +64,12 @@ def live_view(context: Context, process: Any, mode: str) -> Live:
 
 @register.simple_tag(takes_context=True)
 def listing_view(context: Context) -> Listing:
-    """Return the processes of whoever is logged in; the view's choice of them, if it has made one."""
+    """Return the processes of whoever is looking; the view's choice of them, if it has made one."""
     prepared = context.get("listing")
-    return prepared if isinstance(prepared, Listing) else Listing(getattr(request_of(context), "user", None))
+    if isinstance(prepared, Listing):
+        return prepared
+    request = request_of(context)
+    return Listing(access.Who() if request is None else access.who_asks(request))
 
 
 @register.simple_tag(takes_context=True)
@@ -80,7 +83,7 @@ def may_control(context: Context, process: Process) -> bool:
 def here(context: Context) -> str:
     """Return the path of the page that is being looked at."""
     request = request_of(context)
-    return access.current_page(request) if request is not None and request.method == "GET" else ""
+    return guards.current_page(request) if request is not None and request.method == "GET" else ""
 
 
 @register.simple_tag(takes_context=True)
@@ -91,7 +94,7 @@ def progress(context: Context, process: Any) -> str:
 
 @register.simple_tag(takes_context=True)
 def my_processes(context: Context) -> str:
-    """Show the processes of whoever is logged in, live."""
+    """Show the processes of whoever is looking, live."""
     return shown(context, "fragments/my_processes.html")
 
 
@@ -158,9 +161,11 @@ def look(process: Process, mode: str, context: Context, *, copy: int) -> Live:
         process = rows.filter(pk=process.pk).first() or process
     request = request_of(context)
     if request is None:
-        return Live(process, mode, is_personal=False, copy=copy)
-    host_url, polls = access.current_page(request), access.may_see(request, process)
-    return Live(process, mode, host_url=host_url, polls=polls, copy=copy)
+        return Live(process, mode, copy=copy)
+    host_url, polls = guards.current_page(request), access.may_see(request, process)
+    access.hide_later(access.visible_to(request), process)
+    is_personal = guards.is_logged_in(request)
+    return Live(process, mode, host_url=host_url, polls=polls, is_personal=is_personal, copy=copy)
 
 
 def shown(context: Context, template: str, **values: Any) -> SafeString:

@@ -9,14 +9,16 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from .. import snapshot
-from ..access import find, for_programs, problem
+from ..access import find
+from ..conf import settings
 from ..models import Process
 from ..responses import retry_after
+from ..waiting import wait_of
+from .guards import for_programs, problem
 
 __all__ = ["answer", "events", "not_found", "status"]
 
-MAX_EVENTS = 500
-DEFAULT_EVENTS = 100
+USUAL_EVENTS = 100
 MAX_SEQ = 2**63 - 1
 
 
@@ -27,7 +29,7 @@ def not_found() -> HttpResponse:
 
 def answer(process: Process, status: int = 200) -> JsonResponse:
     """Return the JSON status of a process."""
-    shown = snapshot.build(process, snapshot.newest_milestones(process))
+    shown = snapshot.build(process, snapshot.newest_milestones(process), wait_of(process))
     response = JsonResponse(shown.as_json(), status=status)
     if shown.is_active:
         response["Retry-After"] = retry_after(shown)
@@ -57,11 +59,12 @@ def events(request: HttpRequest, key: UUID) -> HttpResponse:
             "after must be the number of an event, a whole number from 0 up; take it from last_seq or from the "
             "seq of the last event you have, or leave it out to begin at the first.",
         )
-    limit = _whole(request.GET.get("limit", str(DEFAULT_EVENTS)))
+    most = settings.EVENTS_PAGE_SIZE
+    limit = _whole(request.GET.get("limit", str(min(USUAL_EVENTS, most))))
     if limit is None:
-        return problem(400, "invalid_limit", f"limit must be a whole number from 1 to {MAX_EVENTS}, or left out.")
+        return problem(400, "invalid_limit", f"limit must be a whole number from 1 to {most}, or left out.")
     # Only up to what the row said: what is committed from here on comes with the next request.
-    found = process.event_set.after(after).filter(seq__lte=process.last_seq)[: min(max(limit, 1), MAX_EVENTS)]
+    found = process.event_set.after(after).filter(seq__lte=process.last_seq)[: min(max(limit, 1), most)]
     return JsonResponse(
         {
             "events": [event.as_json(process.key) for event in found],

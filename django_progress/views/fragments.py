@@ -13,11 +13,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from ..access import current_page, for_people, get_or_404
+from ..access import get_or_404, who_asks
 from ..models import Process
+from .guards import current_page, for_people, is_logged_in
 from .leaving import lead_on
 from .listing import Listing
 from .live import MODES, Live
+from .polls import is_poll, is_restored
 
 __all__ = ["mine", "status", "wait"]
 
@@ -27,7 +29,7 @@ __all__ = ["mine", "status", "wait"]
 def wait(request: HttpRequest, key: UUID) -> HttpResponse:
     """Show the wait; a poll is led on when it is over."""
     process = get_or_404(request, key)
-    if _is_poll(request) and process.is_finished:
+    if is_poll(request) and process.is_finished:
         return lead_on(request, process)
     return _answer(request, process, "wait", page=process.get_wait_url())
 
@@ -45,10 +47,10 @@ def status(request: HttpRequest, key: UUID) -> HttpResponse:
 @for_people(page="process-list")
 def mine(request: HttpRequest) -> HttpResponse:
     """List somebody's own processes."""
-    if _is_restored(request):
+    if is_restored(request):
         return redirect("django_progress:process-list")
-    listing = Listing.asked(request.user, request.GET)
-    if not _is_poll(request):
+    listing = Listing.asked(who_asks(request), request.GET)
+    if not is_poll(request):
         return render(request, "django_progress/fragments/my_processes.html", {"listing": listing})
     if request.GET["dp-shown"] == listing.token:
         return HttpResponse(status=204)
@@ -56,22 +58,14 @@ def mine(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest, process: Process, mode: str, *, page: str) -> HttpResponse:
-    if _is_restored(request):
+    if is_restored(request):
         return redirect(page)
     host_url = current_page(request) if mode == "processing" else ""
     copy = request.GET.get("dp-copy", "")
-    live = Live(process, mode, host_url=host_url, copy=int(copy) if re.fullmatch("[1-9][0-9]{0,3}", copy) else 1)
-    if not _is_poll(request):
+    number = int(copy) if re.fullmatch("[1-9][0-9]{0,3}", copy) else 1
+    live = Live(process, mode, host_url=host_url, is_personal=is_logged_in(request), copy=number)
+    if not is_poll(request):
         return render(request, f"django_progress/fragments/{mode}.html", {"process": process, "live": live})
     if request.GET["dp-shown"] == live.token:
         return HttpResponse(status=204)
     return render(request, "django_progress/fragments/live.html", {"process": process, "live": live})
-
-
-def _is_poll(request: HttpRequest) -> bool:
-    return "dp-shown" in request.GET
-
-
-def _is_restored(request: HttpRequest) -> bool:
-    """Whether htmx fetches a page for the back button, for which a piece won't do."""
-    return request.headers.get("HX-History-Restore-Request") == "true"

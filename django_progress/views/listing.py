@@ -9,18 +9,20 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Q
+from django.contrib.auth import get_user_model
+from django.db.models import OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
-from ..access import UNSEEN
+from ..access import UNSEEN, Policy, Who, policy
 from ..clock import DatabaseNow
 from ..conf import settings
-from ..models import Process
+from ..models import Process, Share
 from ..querysets import ProcessQuerySet
 from ..status import ACTIVE, Status
-from .live import Live, digest, trigger
+from .live import Live
+from .polls import digest, trigger
 
 __all__ = ["Listing"]
 
@@ -29,17 +31,17 @@ __all__ = ["Listing"]
 class Listing:
     """Somebody's processes, newest first, from ``before`` on, of one status or kind if that is given."""
 
-    user: Any
+    who: Who
     status: str = ""
     kind: str = ""
     before: str = ""
 
     @classmethod
-    def asked(cls, user: Any, query: Mapping[str, str]) -> Listing:
+    def asked(cls, who: Who, query: Mapping[str, str]) -> Listing:
         """Return the page that a query string asks for; what makes no sense in it is left aside."""
         status = query.get("status", "")
         return cls(
-            user,
+            who,
             status=status if status in Status.values else "",
             kind=query.get("kind", "")[:100].replace("\0", ""),
             before=str(_uuid(query.get("before", "")) or ""),
@@ -47,7 +49,9 @@ class Listing:
 
     @property
     def _mine(self) -> ProcessQuerySet:
-        return Process.objects.owned_by(self.user)
+        mine = Process.objects.filter(policy().own(self.who))
+        # By default whoever owns it sees it; a project's own policy may say otherwise.
+        return mine if type(policy()).viewable is Policy.viewable else mine.filter(policy().viewable(self.who))
 
     @cached_property
     def _found(self) -> list[Process]:
@@ -71,6 +75,22 @@ class Listing:
     def rows(self) -> list[Live]:
         """The processes as the list shows them."""
         return [Live(row, "row") for row in self._found[: settings.PAGE_SIZE]]
+
+    @cached_property
+    def shared(self) -> list[Live]:
+        """The newest of those that others share with whoever asks, on the first page of all."""
+        if not self.who.has_account or self.before or self.is_filtered:
+            return []
+        shares = Share.objects.filter(user_id=self.who.user.pk)
+        name = f"shared_by__{get_user_model().USERNAME_FIELD}"
+        sharer = shares.filter(process=OuterRef("pk")).values(name)
+        # Shared with its owner it stands above already; shared where the policy doesn't heed that, it can't be opened.
+        rows = Process.objects.filter(policy().viewable(self.who), pk__in=shares.values("process_id"))
+        rows = rows.exclude(policy().own(self.who)).annotate(sharer=Subquery(sharer[:1]))
+        found = list(rows.with_now().defer(*UNSEEN, "result").newest_first()[: settings.PAGE_SIZE])
+        for row in found:
+            row.result = None
+        return [Live(row, "row", shared_by=row.sharer or "") for row in found]  # type: ignore[attr-defined]
 
     @property
     def older_url(self) -> str:
@@ -100,12 +120,12 @@ class Listing:
     @cached_property
     def active(self) -> int:
         """How many of those shown have not ended."""
-        return sum(row.is_active for row in self.rows)
+        return sum(row.is_active for row in (*self.rows, *self.shared))
 
     @property
     def interval(self) -> float | None:
         """Seconds between polls; None when nothing is going on."""
-        return min((row.interval for row in self.rows if row.interval), default=None)
+        return min((row.interval for row in (*self.rows, *self.shared) if row.interval), default=None)
 
     @property
     def trigger(self) -> str:
@@ -115,18 +135,22 @@ class Listing:
     @cached_property
     def token(self) -> str:
         """What a poll carries, and compares."""
-        return digest([self.status, self.kind, self.before, len(self._found), *(row.token for row in self.rows)])
+        rows = [(row.token, row.shared_by) for row in (*self.rows, *self.shared)]
+        return digest([self.status, self.kind, self.before, len(self._found), len(self.shared), *rows])
 
     @property
     def revision(self) -> int:
         """Grows with time, as the sum of theirs would not: rows leave the page, too."""
-        now = self._found[0].now if self._found else timezone.now()
+        shown = (*self.rows, *self.shared)
+        now = shown[0].snapshot.now if shown else timezone.now()
         return int(now.timestamp() * 1000)
 
     @property
     def poll_url(self) -> str:
         """The address to poll."""
-        return self._url("process-list-fragment", **{"dp-shown": self.token, "dp-for": "1"})
+        # As the polls of one process: only who has an account is led to log in again.
+        marks = {"dp-shown": self.token, "dp-for": "1" if self.who.has_account else ""}
+        return self._url("process-list-fragment", **marks)
 
     @property
     def said(self) -> str:

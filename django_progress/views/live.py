@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext
 
-from .. import __version__, snapshot
+from .. import snapshot
 from ..models import Event, Process
 from ..responses import poll_interval
 from ..status import Status
+from ..waiting import wait_of
 from . import wording
 from .bars import Bar, bar_of
+from .notes import notes_of
+from .polls import digest, trigger
 
-__all__ = ["FOLDERS", "MODES", "Live", "digest", "onward", "templates", "trigger"]
+__all__ = ["FOLDERS", "MODES", "Live", "onward", "templates"]
 
 MODES = {"wait": "process-wait-fragment"} | dict.fromkeys(("status", "bar", "processing"), "process-status-fragment")
 """The ways to show one process, and the address that each of them polls."""
@@ -35,28 +33,14 @@ MILESTONES = 50
 """How many milestones, of the newest, are listed."""
 RESULT = 10_000
 """Characters of a result that are shown."""
+TELLING = {"wait", "status", "processing", "shared"}
+"""The ways to show one process that have room for more than how it stands."""
 
 
 def templates(kind: str, name: str) -> list[str]:
     """Return the templates to look for, the kind's own first."""
     own = [f"django_progress/{kind}/{name}"] if kind and kind not in FOLDERS else []
     return [*own, f"django_progress/{name}"]
-
-
-def trigger(interval: float) -> str:
-    """Return the ``hx-trigger`` that polls about every ``interval`` seconds, or when the page is looked at again.
-
-    The jitter keeps pages that were loaded together from asking together. Whole
-    milliseconds, because htmx 4 takes the point in "2.1s" for something else.
-    """
-    least = int(interval * 1000)
-    return f"every {least + secrets.randbelow(least // 5 + 1)}ms, dp:poke"
-
-
-def digest(parts: Sequence[Any]) -> str:
-    """Return a short token for what is shown."""
-    shown = [__version__, get_language(), timezone.get_current_timezone_name(), *parts]
-    return hashlib.sha256(json.dumps(shown, default=str).encode()).hexdigest()[:16]
 
 
 def onward(process: Process) -> str:
@@ -78,20 +62,26 @@ class Live:
         *,
         host_url: str = "",
         polls: bool = True,
-        is_personal: bool = True,
+        is_personal: bool = False,
         copy: int = 1,
+        polled_at: str = "",
+        shared_by: str = "",
     ) -> None:
         self.process = process
         self.mode = mode
         self.polls = polls
         """Whether it is kept up to date: not for those whose polls would be refused."""
         self.is_personal = is_personal
-        """Whether it is shown to somebody who is logged in, and may be asked to log in again."""
+        """Whether it is shown to somebody who is logged in, and may be led to log in again."""
         self.copy = copy
         """The how-manieth it is of its kind in a page; every one has ids of its own."""
+        self.polled_at = polled_at
+        """The address that it polls, where that isn't the usual one."""
+        self.shared_by = shared_by
+        """The name of who shares it with whoever is looking."""
         self.host_url = host_url
         """The page on which the region stands, where that has to be fetched."""
-        self.snapshot = snapshot.build(process)
+        self.snapshot = snapshot.build(process, wait=wait_of(process) if mode in TELLING else None)
         self.key = self.snapshot.key
         self.is_active = self.snapshot.is_active
         self.id = f"dp-{mode}-{self.key}" + (f"-{copy}" if copy > 1 else "")
@@ -116,7 +106,7 @@ class Live:
             [
                 self.mode, shown.key, shown.revision, shown.status.value, self.state, self.interval, self.is_quiet,
                 shown.cancel_requested, shown.retried_as, self.elapsed_text, self.left_text,
-                self.bar and (self.bar.value, self.bar.text),
+                self.bar and (self.bar.value, self.bar.text), self.notes,
             ]
         )  # fmt: skip
 
@@ -130,7 +120,8 @@ class Live:
             query["dp-copy"] = str(self.copy)
         if self.mode in ("bar", "processing"):
             query["as"] = self.mode
-        return f"{reverse(f'django_progress:{MODES[self.mode]}', args=[self.key])}?{urlencode(query)}"
+        address = self.polled_at or reverse(f"django_progress:{MODES[self.mode]}", args=[self.key])
+        return f"{address}?{urlencode(query)}"
 
     @property
     def is_ready(self) -> bool:
@@ -143,21 +134,31 @@ class Live:
         name = "wait" if self.mode == "processing" else self.mode
         return templates(self.snapshot.kind, f"live/{name}.html")
 
+    @property
+    def is_for_holders(self) -> bool:
+        """Whether it is shown to whoever holds a link: they may look at nothing else, and change nothing."""
+        return self.mode == "shared"
+
     # -- what is shown -----------------------------------------------------------------
 
     @cached_property
     def state(self) -> str:
-        """How the wait is going: queued, scheduled, soon, running, cancelling, or how it ended."""
+        """How the wait is going: queued, scheduled, soon, running, silent, cancelling, or how it ended."""
         shown = self.snapshot
         if not shown.is_active:
             return shown.status.value
         if shown.cancel_requested:
             return "cancelling"
         if shown.status == Status.RUNNING:
-            return "running"
+            return "silent" if shown.is_silent else "running"
         if shown.next_attempt_at is None or shown.next_attempt_at <= shown.now:
             return "queued"
         return "scheduled" if (shown.next_attempt_at - shown.now).total_seconds() >= 60 else "soon"
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What else there is to say about the wait, a sentence each."""
+        return notes_of(self.snapshot) if self.mode in TELLING else ()
 
     @property
     def is_again(self) -> bool:
@@ -253,13 +254,22 @@ class Live:
 
     @property
     def onward(self) -> str:
-        """Where it leads now that it has ended; nothing when that is its status page."""
+        """Where it leads now that it has ended; nothing when that is its status page, or where few may follow."""
+        if self.is_active or self.is_for_holders:
+            return ""
         url = onward(self.process)
-        return "" if self.is_active or url == self.snapshot.url else url
+        return "" if url == self.snapshot.url else url
+
+    @property
+    def again_url(self) -> str:
+        """The status page of the process that tries it again."""
+        return "" if self.is_for_holders else self.snapshot.retried_as
 
     @property
     def may(self) -> str:
         """What can be done, as far as the process is concerned."""
+        if self.is_for_holders:
+            return ""
         if self.snapshot.may_cancel:
             return "cancel"
         return "retry" if self.snapshot.may_retry and not self.snapshot.retried_as else ""

@@ -10,9 +10,10 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from .. import signals
-from ..access import for_people, get_or_404
+from ..access import get_or_404, who_asks
 from ..conf import settings
 from ..models import Process
+from .guards import for_people, is_logged_in
 from .leaving import lead_on
 from .listing import Listing
 from .live import Live, templates
@@ -41,14 +42,14 @@ def detail(request: HttpRequest, key: UUID) -> HttpResponse:
 @require_safe
 @for_people(page="process-list", is_page=True)
 def mine(request: HttpRequest) -> HttpResponse:
-    """List somebody's own processes."""
-    return _render(request, ["django_progress/list.html"], {"listing": Listing.asked(request.user, request.GET)})
+    """List somebody's own processes, and those that others share."""
+    return _render(request, ["django_progress/list.html"], {"listing": Listing.asked(who_asks(request), request.GET)})
 
 
 def _page(request: HttpRequest, process: Process, mode: str, template: str = "") -> HttpResponse:
     context = {
         "process": process,
-        "live": Live(process, mode),
+        "live": Live(process, mode, is_personal=is_logged_in(request)),
         "refreshes": process.is_active and request.GET.get("refresh") != "off",
     }
     return _render(request, templates(process.kind, f"{template or mode}.html"), context)

@@ -9,13 +9,16 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
 
-from ..access import find, for_people, for_programs, get_or_404, may_control, private, problem
+from .. import audit
+from ..access import find, get_or_404, may_control
 from ..exceptions import ProcessActive, ProcessFinished, RetryNotPossible
-from ..models import Process
+from ..models import Process, Via
 from . import api
+from .guards import for_people, for_programs, private, problem
 from .leaving import go, lead_on, wanted_next
 
 __all__ = ["cancel", "retry"]
@@ -31,7 +34,8 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
         process = get_or_404(request, key)
         if not may_control(request, process):
             raise PermissionDenied
-        return answer(request, process)
+        with audit.acting(Via.WEB, request.user):
+            return answer(request, process)
 
     @for_programs
     def by_program(request: HttpRequest, key: UUID) -> HttpResponse:
@@ -40,7 +44,8 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
             return api.not_found()
         if not may_control(request, process):
             return problem(403, "forbidden", "You may see this process, but not change it.")
-        return answer(request, process)
+        with audit.acting(Via.API, request.user):
+            return answer(request, process)
 
     @private
     @require_POST
@@ -48,7 +53,8 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
     def view(request: HttpRequest, key: UUID) -> HttpResponse:
         return by_program(request, key=key) if _wants_json(request) else by_form(request, key=key)
 
-    return login_not_required(view)
+    # Within the request's transaction a second click could not be repeated after a deadlock.
+    return login_not_required(transaction.non_atomic_requests(view))
 
 
 @verb

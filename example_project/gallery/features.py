@@ -15,12 +15,14 @@ __all__ = ["FEATURES", "Feature", "get"]
 
 @dataclass(frozen=True)
 class Feature:
-    """An example: the name of its URL, its words, and what of its code is shown."""
+    """An example: the name of its URL, its words, what of its code is shown, and for whom it is."""
 
     slug: str
     title: str | Promise
     summary: str | Promise
     shows: tuple[str, ...]
+    is_open: bool = False
+    """Whether it works without an account."""
 
     @property
     def template(self) -> str:
@@ -48,7 +50,8 @@ FEATURES = (
         "flights",
         _("Search in milestones"),
         _("A search in two stages. Each is an execution of its own, and a failure leads elsewhere than a success."),
-        ("views.flights", "tasks.search_flights", "django_progress/flight-search/wait.html"),
+        ("views.flights", "tasks.search_flights", "django_progress/flight-search/wait.html", "views.share"),
+        is_open=True,
     ),
     Feature(
         "reattempts",

@@ -11,6 +11,7 @@ urlpatterns = [
     path("flights/airports/", views.airport_options, name="airport-options"),
     path("flights/results/<uuid:key>/", views.flight_results, name="flight-results"),
     path("flights/sorry/<uuid:key>/", views.flight_sorry, name="flight-sorry"),
+    path("share/<uuid:key>/", views.share, name="share"),
     path("reattempts/", views.reattempts, name="reattempts"),
     path("reattempts/endpoint/<uuid:key>/", views.endpoint, name="endpoint"),
     path("reattempts/<uuid:key>/", views.reattempts_result, name="reattempts-result"),

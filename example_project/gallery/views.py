@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from django_progress.access import may_control, visible_to
 from django_progress.models import Process
+from django_progress.sharing import get_share_url, revoke_share_urls
 from django_progress.status import Status
 
 from . import charts, features, places, rows, tasks
@@ -38,9 +42,9 @@ def example(request: HttpRequest, slug: str, **context: Any) -> HttpResponse:
     return render(request, feature.template, {"feature": feature, **context}, status=422 if wrong else 200)
 
 
-def own_process(request: HttpRequest, key: UUID, kind: str, **filters: Any) -> Process:
-    """Return a process of the user who is logged in, or raise ``Http404``."""
-    return get_object_or_404(Process.objects.owned_by(request.user), key=key, kind=kind, **filters)
+def seen_process(request: HttpRequest, key: UUID, kind: str, **filters: Any) -> Process:
+    """Return a process that whoever asks may see, or raise ``Http404``."""
+    return get_object_or_404(visible_to(request), key=key, kind=kind, **filters)
 
 
 # Wait until time is up
@@ -57,14 +61,13 @@ def expiry(request: HttpRequest, key: UUID | None = None) -> HttpResponse:
             redirect_url="/expiry/{key}/",
         )
         return process.redirect_to_wait(request)
-    ended = own_process(request, key, "expiry") if key else None
+    ended = seen_process(request, key, "expiry") if key else None
     return example(request, "expiry", process=ended)
 
 
 # Search in milestones
 
 
-@login_required
 def flights(request: HttpRequest) -> HttpResponse:
     form = FlightForm(request.POST or None)
     if form.is_valid():
@@ -75,7 +78,6 @@ def flights(request: HttpRequest) -> HttpResponse:
     return example(request, "flights", form=form, places=flying.hubs(), tries=flying.TRIES)
 
 
-@login_required
 @require_safe
 def airport_options(request: HttpRequest) -> HttpResponse:
     """Return options for what is being typed into one of the two fields."""
@@ -84,23 +86,35 @@ def airport_options(request: HttpRequest) -> HttpResponse:
     return render(request, "gallery/airport_options.html", {"places": found})
 
 
-@login_required
 @require_safe
 def flight_results(request: HttpRequest, key: UUID) -> HttpResponse:
     """Show what was found, as a list and on a map."""
-    process = own_process(request, key, "flight-search", status=Status.SUCCEEDED)
+    process = seen_process(request, key, "flight-search", status=Status.SUCCEEDED)
     result: Any = process.result
     lines = [_line(journey["stops"]) for journey in result["journeys"]]
     context = {"process": process, "result": result, "lines": lines, "world": charts.world()}
     return render(request, "gallery/flight_results.html", context)
 
 
-@login_required
 @require_safe
 def flight_sorry(request: HttpRequest, key: UUID) -> HttpResponse:
     """Say that nothing was found, and what to do."""
-    process = own_process(request, key, "flight-search", status=Status.FAILED)
+    process = seen_process(request, key, "flight-search", status=Status.FAILED)
     return render(request, "gallery/flight_sorry.html", {"process": process})
+
+
+@never_cache
+@require_POST
+def share(request: HttpRequest, key: UUID) -> HttpResponse:
+    process = get_object_or_404(visible_to(request), key=key)
+    if not may_control(request, process):
+        raise PermissionDenied
+    if "revoke" in request.POST:
+        revoke_share_urls(process, by=request.user)
+        return redirect(process.finished_url)
+    url = get_share_url(process, expires=timedelta(days=1), by=request.user)
+    context = {"process": process, "url": request.build_absolute_uri(url)}
+    return render(request, "gallery/shared.html", context)
 
 
 def _line(stops: list[dict[str, Any]]) -> charts.Line:
@@ -137,7 +151,7 @@ def endpoint(request: HttpRequest, key: UUID) -> JsonResponse:
 @require_safe
 def reattempts_result(request: HttpRequest, key: UUID) -> HttpResponse:
     """Show each attempt and what came of it."""
-    process = own_process(request, key, "connect")
+    process = seen_process(request, key, "connect")
     return render(request, "gallery/reattempts_result.html", {"process": process, "attempts": process.attempts})
 
 
@@ -159,7 +173,7 @@ def import_(request: HttpRequest) -> HttpResponse:
 @require_safe
 def import_result(request: HttpRequest, key: UUID) -> HttpResponse:
     """Show the counts, the airports on a map, and the first rows that were refused."""
-    process = own_process(request, key, "airport-import", status=Status.SUCCEEDED)
+    process = seen_process(request, key, "airport-import", status=Status.SUCCEEDED)
     result: Any = process.result
     points = Airport.objects.filter(upload=result["upload"]).values_list("latitude", "longitude")
     context = {
@@ -180,7 +194,7 @@ def import_result(request: HttpRequest, key: UUID) -> HttpResponse:
 @require_safe
 def refused_rows(request: HttpRequest, key: UUID) -> StreamingHttpResponse:
     """Return the rows that were refused as a CSV, each with the reasons."""
-    process = own_process(request, key, "airport-import", status=Status.SUCCEEDED)
+    process = seen_process(request, key, "airport-import", status=Status.SUCCEEDED)
     result: Any = process.result
     refused = RefusedRow.objects.filter(upload=result["upload"])
     response = StreamingHttpResponse(_csv(refused.iterator()), content_type="text/csv; charset=utf-8")
@@ -216,7 +230,7 @@ def remote(request: HttpRequest, key: UUID | None = None) -> HttpResponse:
     if request.method == "POST":
         process = tasks.find_remote.start(request)
         return redirect("gallery:remote-result", key=process.key)
-    asked_for = own_process(request, key, "remote-airport") if key else None
+    asked_for = seen_process(request, key, "remote-airport") if key else None
     return example(request, "remote", process=asked_for)
 
 

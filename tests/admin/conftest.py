@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from django_progress.dispatch import claim
+from django_progress.claiming import claim
 from django_progress.models import Event, Process
 
 TASK: Any = SimpleNamespace(name="tests.admin.work", declared={}, options={}, check_arguments=lambda args, kwargs: None)

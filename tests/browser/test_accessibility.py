@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from django_progress.clock import DatabaseNow
 from django_progress.models import Process
+from django_progress.sharing import get_share_url, share
+from tests.executing import Work
 from tests.workers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -18,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def addresses(ann: User) -> dict[str, str]:
     """One page for each thing that is shown differently."""
+    now = timezone.now()
     counted = Process.objects.start("Importing airports", owner=ann, total=100, unit="rows")
     counted.set_progress(40)
     counted.milestone("load", "Loading rows")
@@ -31,6 +36,14 @@ def addresses(ann: User) -> dict[str, str]:
     done.succeed({"rows": 3})
     cancelled = Process.objects.start("Export", owner=ann)
     cancelled.cancel()
+    queued = Process.objects.start("Report", owner=ann, task=Work())
+    silent = Process.objects.start("Report", owner=ann, task=Work(), max_attempts=3)
+    silent.attempt_set.create(number=1, attempt_number=1, token="t", started_at=now, lease_until=now)
+    running = {"status": "running", "attempt_token": "t", "attempt_number": 1}
+    Process.objects.filter(pk=silent.pk).update(**running)
+    Process.objects.filter(pk=queued.pk).update(queue="nobody's", updated_at=now - timedelta(minutes=1))
+    ben = User.objects.create_user("ben")
+    share(Process.objects.start("Export", owner=ben, total=10), ann, by=ben)
     return {
         "counted": counted.get_wait_url(),
         "timed": timed.get_wait_url(),
@@ -39,7 +52,11 @@ def addresses(ann: User) -> dict[str, str]:
         "failed": failed.get_absolute_url(),
         "done": done.get_absolute_url(),
         "cancelled": cancelled.get_absolute_url(),
+        "queued": queued.get_wait_url(),
+        "silent": silent.get_wait_url(),
         "list": "/progress/",
+        "shared": get_share_url(counted),
+        "shared, failed": get_share_url(failed),
     }
 
 
@@ -71,7 +88,7 @@ def test_axe_finds_nothing(
 
 def test_every_bar_has_a_name(visit: Callable[[str], Any], addresses: dict[str, str]) -> None:
     """Which axe doesn't ask of <progress>."""
-    for name in ("counted", "timed", "unknown", "status", "list"):
+    for name in ("counted", "timed", "unknown", "status", "shared", "list"):
         page = visit(addresses[name])
         bars = page.get_by_role("progressbar")
         assert bars.count(), name

@@ -56,7 +56,7 @@ def test_lives_beside_one_another(django_user_model: Any) -> None:
         while not over.is_set():
             sweep()
             held = Attempt.objects.executing().values_list("token", flat=True)
-            leases.renew(dict.fromkeys(held, (60.0, "default")))
+            leases.renew(dict.fromkeys(held, leases.Held(lease=60, beat=10, using="default")))
 
     def clean() -> None:
         while not over.is_set():

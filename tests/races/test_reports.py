@@ -66,39 +66,6 @@ def test_six_writers_and_two_readers() -> None:
     assert len(fresh(process).messages) == WRITERS
 
 
-def test_a_writer_that_holds_its_transaction() -> None:
-    """Fault 28: B writes while A has not committed, and a poller misses neither."""
-    process = Process.objects.start("x")
-    a_wrote, b_began, reading = threading.Event(), threading.Event(), threading.Event()
-
-    def a() -> None:
-        with transaction.atomic():
-            fresh(process).milestone("a")
-            a_wrote.set()
-            # SQLite has one writer at a time, so B can't begin before A is done.
-            assert b_began.wait(20)
-            assert reading.wait(20)
-
-    def b() -> None:
-        assert a_wrote.wait(20)
-        b_began.set()
-        process.milestone("b")
-
-    def read() -> list[int]:
-        assert a_wrote.wait(20)
-        assert list(Event.objects.filter(process=process).values_list("seq", flat=True)) == [1]
-        reading.set()
-        return follow(process, 3)
-
-    *_, seen = all_together(a, b, read)
-    assert seen == [1, 2, 3]
-    assert list(Event.objects.filter(process=process).order_by("seq").values_list("name", flat=True)) == [
-        "started",
-        "a",
-        "b",
-    ]
-
-
 def test_a_caller_that_rolls_back_leaves_no_gap() -> None:
     process = Process.objects.start("x")
 
@@ -129,32 +96,6 @@ def test_counts_of_many_add_up() -> None:
 
     all_together(*[add] * 4)
     assert (fresh(process).current, fresh(process).percent) == (400, 100)
-
-
-def test_the_percentage_that_is_seen_never_falls() -> None:
-    """Fault 29, with somebody watching."""
-    process = Process.objects.start("x", total=100)
-    done = threading.Event()
-
-    def report(numbers: range) -> None:
-        for number in numbers:
-            row = fresh(process)
-            row.set_progress(number, 100 + number)
-
-    def high() -> None:
-        report(range(40, 100, 2))
-        report(range(90, 30, -2))
-        done.set()
-
-    def watch() -> list[float | None]:
-        seen = []
-        while not done.is_set():
-            seen.append(fresh(process).percent)
-        return seen
-
-    _, _, seen = all_together(high, partial(report, range(10, 70)), watch)
-    assert None not in seen
-    assert seen == sorted(seen)  # type: ignore[type-var]
 
 
 def test_reports_and_the_end() -> None:

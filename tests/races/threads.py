@@ -1,4 +1,4 @@
-"""Threads that begin at the same moment, each on a database connection of its own."""
+"""Threads that begin at the same moment, each on a database connection of its own, and how it went."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import connections
+
+from django_progress.exceptions import ProcessFinished, ProcessStopped
 
 
 def together(count: int, function: Callable[[int], Any]) -> list[Any]:
@@ -39,3 +41,19 @@ def all_together(*functions: Callable[[], Any]) -> list[Any]:
     if errors:
         raise errors[0]
     return results
+
+
+def tried(function: Callable[[], Any]) -> str:
+    """Call it, and return how that went."""
+    try:
+        function()
+    except ProcessFinished:
+        return "too late"
+    except ProcessStopped as stop:
+        return type(stop).__name__
+    return "done"
+
+
+def elsewhere(function: Callable[[], Any]) -> Any:
+    """Return what ``function`` returns on another connection, which sees only what is committed."""
+    return all_together(function)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +12,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
 from django_progress import dispatch, engines
-from django_progress.models import Process
+from django_progress.clock import DatabaseNow
+from django_progress.models import Process, Worker
 from django_progress.publishing import CeleryEngine
 from django_progress.status import Status
 from django_progress.tasks import progress_task
 from tests.celery import app
+from tests.executing import claim, inside, start
 from tests.invariants import check_invariants
 from tests.travel import tasks
 
@@ -131,3 +135,25 @@ def test_request_of_a_framework_is_a_request(rf: Any, django_user_model: Any) ->
         assert tasks.nightly.start(Wrapper(request)).owner == request.user
     finally:
         app.conf.task_always_eager = False
+
+
+@pytest.mark.django_db
+def test_celery_beat_may_sweep_too(settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"SWEEP_INTERVAL": 0}
+    process = Process.objects.start("Courier", max_duration=60)
+    Process.objects.update(expires_at=DatabaseNow(-1))
+    app.tasks["django_progress.sweep"].apply(throw=True)
+    assert Process.objects.get(pk=process.pk).status == Status.EXPIRED
+    assert Worker.objects.get(name__startswith="django_progress.sweep@").swept_at is not None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda process: pickle.loads(pickle.dumps(process))])
+def test_copy_of_a_process_leaves_its_execution_behind(copied: Any) -> None:
+    """What fences it is this thread's; a copy is made for a cache, or for another program."""
+    with inside(claim(start())) as process:
+        process.advance(1)
+        other = copied(process)
+        assert process._execution() is not None
+    assert other._execution() is None
+    assert (other.pk, other.title) == (process.pk, process.title)

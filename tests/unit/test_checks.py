@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection, connections
 
-from django_progress.checks import check_settings, check_surroundings
+from django_progress.checks import check_databases, check_settings, check_surroundings
 from django_progress.conf import settings as ours
 
 
@@ -30,6 +31,47 @@ from django_progress.conf import settings as ours
         ({"BASE_TEMPLATE": None}, ["django_progress.E003"], ""),
         ({"LEASE": 20, "HEARTBEAT": 10}, ["django_progress.W001"], "Raise LEASE"),
         ([("LEASE", 1)], ["django_progress.E001"], ""),
+        ({"HTMX": "sometimes"}, ["django_progress.E003"], ""),
+        ({"LEASE": float("nan")}, ["django_progress.E003"], ""),
+        ({"LEASE": float("inf")}, ["django_progress.E003"], ""),
+        ({"ALLOWED_REDIRECT_HOSTS": ["https://example.org"]}, ["django_progress.E003"], ""),
+        ({"POLL_INTERVALS": (1, 2, float("nan"))}, ["django_progress.E003"], ""),
+        ({"KINDS": {"video": {"LEASE": 300, "HEARTBEAT": 30}}}, [], ""),
+        ({"KINDS": {"video": {"LEASE": 20}}}, ["django_progress.W001"], "Raise LEASE"),
+        ({"KINDS": {"video": 20}}, ["django_progress.E003"], ""),
+        ({"KINDS": ["video"]}, ["django_progress.E003"], ""),
+        ({"KINDS": {"video": {"PAGE_SIZE": 20}}}, ["django_progress.E003"], ""),
+        ({"KINDS": {"video": {"LEASE": 0}}}, ["django_progress.E003"], ""),
+        ({"ACCESS_POLICY": "django_progress.access.Policy"}, [], ""),
+        ({"ACCESS_POLICY": "tests.unit.test_sharing.Colleagues"}, [], ""),
+        ({"ACCESS_POLICY": "django_progress.access.Who"}, ["django_progress.E003"], ""),
+        ({"ACCESS_POLICY": "django_progress.access.policy"}, ["django_progress.E003"], ""),
+        ({"ACCESS_POLICY": "gone.Policy"}, ["django_progress.E003"], ""),
+        ({"ACCESS_POLICY": ""}, ["django_progress.E003"], ""),
+        ({"ACCESS_POLICY": None}, ["django_progress.E003"], ""),
+        ({"PUBLIC_EXCEPTIONS": ["builtins.LookupError", "django.core.exceptions.ValidationError"]}, [], ""),
+        ({"PUBLIC_EXCEPTIONS": "builtins.LookupError"}, ["django_progress.E003"], ""),
+        ({"PUBLIC_EXCEPTIONS": ["LookupError"]}, ["django_progress.E003"], ""),
+        ({"PUBLIC_EXCEPTIONS": [LookupError]}, ["django_progress.E003"], ""),
+        ({"PUBLIC_EXCEPTIONS": ["builtins.len"]}, ["django_progress.E003"], ""),
+        ({"REDACTED_KEYS": []}, [], ""),
+        ({"REDACTED_KEYS": ("iban",)}, [], ""),
+        ({"REDACTED_KEYS": "iban"}, ["django_progress.E003"], ""),
+        ({"REDACTED_KEYS": [""]}, ["django_progress.E003"], ""),
+        ({"REDACTED_KEYS": ["-_-"]}, ["django_progress.E003"], ""),
+        ({"REDACTED_KEYS": [7]}, ["django_progress.E003"], ""),
+        ({"SHARE_LINK_AGE": 0}, ["django_progress.E003"], ""),
+        ({"SHARE_LINK_AGE": 60}, [], ""),
+        ({"KEEP_AUDIT": 0}, [], ""),
+        ({"KEEP_AUDIT": -1}, ["django_progress.E003"], ""),
+        ({"REPORT_INTERVAL": 0.1, "PROGRESS_EVENT_INTERVAL": 1}, [], ""),
+        ({"REPORT_INTERVAL": 0}, ["django_progress.E003"], ""),
+        ({"PROGRESS_EVENT_INTERVAL": 0}, ["django_progress.E003"], ""),
+        ({"EVENTS_PAGE_SIZE": 1}, [], ""),
+        ({"EVENTS_PAGE_SIZE": 0}, ["django_progress.E003"], ""),
+        ({"EVENTS_PAGE_SIZE": 10.0}, ["django_progress.E003"], ""),
+        ({"MAX_JSON": 10_000}, [], ""),
+        ({"MAX_JSON": 9_999}, ["django_progress.E003"], ""),
     ],
 )
 def test_settings(settings: Any, given: Any, ids: list[str], says: str) -> None:
@@ -56,3 +98,14 @@ def test_surroundings(settings: Any) -> None:
     left_out = ("django_htmx", "django_celery_results")
     settings.INSTALLED_APPS = [app for app in django_settings.INSTALLED_APPS if app not in left_out]
     assert [message.id for message in check_surroundings()] == ["django_progress.E005", "django_progress.W002"]
+
+
+def test_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_databases() == []
+    assert check_databases(databases=["another"]) == []
+    here = ["django_progress.I001"] if connection.vendor == "sqlite" else []
+    assert [message.id for message in check_databases(databases=["default"])] == here
+    monkeypatch.setattr(connections["default"], "vendor", "postgresql")
+    monkeypatch.setattr(connections["default"], "isolation_level", None, raising=False)
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {"isolation_level": "serializable"})
+    assert [message.id for message in check_databases(databases=["default"])] == ["django_progress.W003"]

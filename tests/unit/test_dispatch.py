@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from django_progress import dispatch
+from django_progress import claiming, dispatch
 from django_progress.exceptions import ProcessCancelled, ProcessExpired, ProcessSuperseded, ProgressError
 from django_progress.models import Attempt, Process
 from django_progress.status import Outcome, Status
@@ -54,7 +54,7 @@ def test_claim_makes_an_attempt() -> None:
 
 def refused(process: Process, task_id: str | None = None, **options: Any) -> bool:
     before = Process.objects.values().get(pk=process.pk)
-    executing = dispatch.claim(str(process.key), task_id=task_id or process.task_id, **options)
+    executing = claiming.claim(str(process.key), task_id=task_id or process.task_id, **options)
     after = Process.objects.values().get(pk=process.pk)
     return executing is None and before == after
 
@@ -84,13 +84,13 @@ def test_an_early_message_waits_for_its_time() -> None:
     assert 55 < (row.next_attempt_at - timezone.now()).total_seconds() < 65
     assert refused(row)
     # Eager execution skips delays.
-    assert dispatch.claim(str(row.key), task_id=row.task_id, delayed=False) is not None
+    assert claiming.claim(str(row.key), task_id=row.task_id, delayed=False) is not None
 
 
 @pytest.mark.parametrize("key", [str(uuid4()), "not a uuid", ""])
 def test_a_message_for_nobody_is_logged_once(key: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "django_progress"):
-        assert dispatch.claim(key, task_id="x") is None
+        assert claiming.claim(key, task_id="x") is None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -104,7 +104,7 @@ def test_a_message_for_a_finished_process_is_ignored(end: str) -> None:
 def test_a_message_after_the_deadline_stores_the_expiry() -> None:
     process = start(max_duration=20)
     Process.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert dispatch.claim(str(process.key), task_id=process.task_id) is None
+    assert claiming.claim(str(process.key), task_id=process.task_id) is None
     assert fresh(process).status == Status.EXPIRED
 
 

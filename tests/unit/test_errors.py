@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import pytest
 from django.utils import translation
@@ -142,6 +143,76 @@ def test_reference_can_be_read_aloud_and_differs() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit("bye"), GeneratorExit()])
 def test_exceptions_that_end_programs_are_described_too(error: BaseException) -> None:
     assert type(error).__name__ in describe(error).detail
+
+
+# -- exceptions that may speak (PUBLIC_EXCEPTIONS) ---------------------------------------
+
+
+class OutOfStock(Exception):
+    """One that a project shows to people."""
+
+
+class SoldOut(OutOfStock):
+    pass
+
+
+PUBLIC = [f"{__name__}.OutOfStock"]
+
+
+@pytest.mark.parametrize("kind", [OutOfStock, SoldOut])
+def test_named_exceptions_speak_for_themselves(settings: Any, kind: type[Exception]) -> None:
+    settings.DJANGO_PROGRESS = {"PUBLIC_EXCEPTIONS": PUBLIC}
+    failure = describe(raised(kind("No seats are left.")))
+    assert failure.public == "No seats are left."
+    assert failure.reference
+    assert "Traceback" in failure.detail
+
+
+def test_their_message_is_cleaned_and_cut(settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"PUBLIC_EXCEPTIONS": PUBLIC, "MAX_TEXT": 10}
+    public = describe(OutOfStock("a\x00\ud800" + "b" * 100)).public
+    assert public == "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}bbbbbb…"
+
+
+class SpeechlessOutOfStock(OutOfStock):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("/etc/secret"),
+        OutOfStock(),
+        OutOfStock(" \n "),
+        SpeechlessOutOfStock("x"),
+        ExceptionGroup("of", [OutOfStock("No seats are left.")]),
+    ],
+    ids=["another", "empty", "blank", "speechless", "group"],
+)
+def test_all_others_do_not(settings: Any, error: Exception) -> None:
+    settings.DJANGO_PROGRESS = {"PUBLIC_EXCEPTIONS": PUBLIC}
+    assert describe(error).public == errors.GENERIC
+
+
+def test_what_caused_it_and_what_it_caused_do_not_speak(settings: Any) -> None:
+    settings.DJANGO_PROGRESS = {"PUBLIC_EXCEPTIONS": PUBLIC}
+    inner, outer = OutOfStock("No seats are left."), ValueError("password=hunter2")
+    outer.__cause__ = inner
+    assert describe(outer).public == errors.GENERIC
+    outer.__cause__, inner.__cause__ = None, outer
+    assert describe(inner).public == "No seats are left."
+
+
+@pytest.mark.parametrize("path", ["gone.Missing", "nodots", "django_progress.errors.GENERIC", 7])
+def test_a_path_that_leads_nowhere_lets_nothing_out(settings: Any, path: Any) -> None:
+    settings.DJANGO_PROGRESS = {"PUBLIC_EXCEPTIONS": [path, *PUBLIC]}
+    assert describe(ValueError("hunter2")).public == errors.GENERIC
+    assert describe(OutOfStock("None left.")).public == "None left."
+
+
+def test_by_default_none_speaks() -> None:
+    assert describe(OutOfStock("No seats are left.")).public == errors.GENERIC
 
 
 # -- hostile ones (fault 47) -------------------------------------------------------------

@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_progress import leases
 from django_progress.models import Attempt
-from tests.executing import claim, fresh, last_attempt, start
+from tests.executing import claim, fresh, last_attempt, run_out, start
+from tests.races.threads import elsewhere
 from tests.workers import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -29,20 +30,17 @@ def heart(monkeypatch: pytest.MonkeyPatch) -> Iterator[leases.Heart]:
     wait_until(lambda: heart._thread is None, what="the heart to stop")
 
 
-def run_out() -> None:
-    Attempt.objects.update(lease_until=timezone.now() - timedelta(hours=1))
-
-
 def is_held(token: str) -> bool:
     return bool(Attempt.objects.filter(token=token, lease_until__gt=timezone.now()).exists())
 
 
-def test_renewing_takes_one_query_for_all_and_each_gets_its_length() -> None:
+def test_renewing_takes_as_many_queries_as_there_are_lengths_and_each_gets_its_own() -> None:
     first, second, other = (claim(start(lease=seconds)) for seconds in (30, 30, 90))
     run_out()
-    held = {executing.token: (executing.lease, "default") for executing in (first, second, other)}
+    held = {executing.token: leases.Held(executing.lease, 10, "default") for executing in (first, second, other)}
     with CaptureQueriesContext(connection) as queries:
         leases.renew(held)
+    # One statement each: a worker that is frozen between two would keep what it has locked.
     assert len(queries) == 2
     for executing in (first, second, other):
         until = Attempt.objects.get(token=executing.token).lease_until
@@ -50,10 +48,45 @@ def test_renewing_takes_one_query_for_all_and_each_gets_its_length() -> None:
 
 
 def test_beats_come_four_to_a_lease_and_no_rarer_than_the_setting(settings: Any) -> None:
-    assert leases.interval(60) == 10
-    assert leases.interval(8) == 2
-    settings.DJANGO_PROGRESS = {"HEARTBEAT": 1}
-    assert leases.interval(60) == 1
+    def terms(**options: Any) -> tuple[float, float]:
+        executing = claim(start(**options))
+        return executing.lease, executing.beat
+
+    assert terms() == (60, 10)
+    assert terms(lease=8) == (8, 2)
+    settings.DJANGO_PROGRESS = {
+        "HEARTBEAT": 1,
+        "KINDS": {"video": {"LEASE": 300, "HEARTBEAT": 30}, "mail": {"LEASE": 2}},
+    }
+    assert terms() == (60, 1)
+    assert terms(kind="video") == (300, 30)
+    assert terms(kind="video", lease=400) == (400, 30)
+    assert terms(kind="mail") == (2, 0.5)
+
+
+def test_a_beat_leaves_out_what_somebody_holds(heart: leases.Heart, settings: Any) -> None:
+    """One transaction that ends a process slowly must not let the leases of all others run out."""
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("This database locks no rows.")
+    settings.DJANGO_PROGRESS = {"HEARTBEAT": 0.05}
+    stuck, other = claim(start()), claim(start())
+    run_out()
+    with leases.held(stuck, "default"), leases.held(other, "default"), transaction.atomic():
+        Attempt.objects.select_for_update().get(token=stuck.token)
+        run_out_again = Attempt.objects.filter(token=other.token)
+        for _ in range(2):
+            wait_until(lambda: elsewhere(lambda: is_held(other.token)), what="a beat of the other one")
+            elsewhere(lambda: run_out_again.update(lease_until=timezone.now() - timedelta(hours=1)))
+        assert not is_held(stuck.token)
+    with leases.held(stuck, "default"):
+        wait_until(lambda: is_held(stuck.token))
+
+
+def test_a_beat_takes_a_doubt_away(heart: leases.Heart) -> None:
+    executing = claim(start())
+    run_out()
+    leases.renew({executing.token: leases.Held(60, 10, "default")})
+    assert last_attempt(executing.process).doubted_at is None
 
 
 def test_a_held_lease_is_renewed_until_the_end(heart: leases.Heart, settings: Any) -> None:
@@ -116,7 +149,7 @@ def test_a_beat_that_fails_is_followed_by_others(
     run_out()
     renew, errors = leases.renew, [DatabaseError("gone away"), RuntimeError("something else")]
 
-    def failing(held: dict[str, tuple[float, str]]) -> None:
+    def failing(held: dict[str, leases.Held]) -> None:
         if errors:
             raise errors.pop()
         renew(held)
@@ -133,7 +166,7 @@ def test_a_request_to_cancel_survives_a_beat() -> None:
     process = start()
     executing = claim(process)
     fresh(process).cancel()
-    leases.renew({executing.token: (60, "default")})
+    leases.renew({executing.token: leases.Held(60, 10, "default")})
     assert last_attempt(process).cancel_requested_at is not None
 
 
@@ -144,7 +177,7 @@ def test_the_heart_of_a_forked_child_beats_and_for_its_own_only(heart: leases.He
     # What fork() leaves in a child whose parent was executing: a thread that isn't there.
     heart._pid = os.getpid() + 1
     heart._thread = threading.Thread(name="of the parent")
-    heart._held[parents.token] = (parents.lease, "default")
+    heart._held[parents.token] = leases.Held(parents.lease, parents.beat, "default")
     heart._due[parents.token] = 0
     with leases.held(own, "default"):
         wait_until(lambda: is_held(own.token), timeout=5, what="a beat")

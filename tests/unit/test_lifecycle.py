@@ -29,7 +29,7 @@ from django_progress.exceptions import (
 )
 from django_progress.models import Attempt, Event, Process
 from django_progress.status import Outcome, Status
-from tests.executing import claim, execute, fresh, inside, last_attempt, settle, start, types
+from tests.executing import claim, execute, fresh, inside, last_attempt, run_out, settle, start, types
 from tests.invariants import check_invariants
 from tests.races.threads import all_together
 
@@ -537,7 +537,7 @@ def test_another_instance_in_the_body_carries_the_token_too() -> None:
 def _supersede(process: Process) -> None:
     from django_progress.sweep import sweep
 
-    Attempt.objects.update(lease_until=timezone.now() - timedelta(minutes=1))
+    run_out()
     assert sweep()["lost"] == 1
     claim(process)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kombu import Exchange, Queue
 
 from django_progress.publishing import CeleryEngine
 from tests.celery import app
 from tests.travel import tasks
 
 REDIS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5, "max_retries": 0, "retry_on_timeout": False}
-AMQP = {"read_timeout": 0.5, "write_timeout": 0.5, "max_retries": 0}
+AMQP = {"read_timeout": 0.5, "write_timeout": 0.5, "max_retries": 0, "confirm_publish": True}
 
 
 @pytest.fixture
@@ -32,14 +32,6 @@ def sent(monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[tuple[str, Any,
     return calls
 
 
-@pytest.fixture
-def conf() -> Iterator[Any]:
-    """Celery's settings of the broker, to be changed."""
-    before = {name: getattr(app.conf, name) for name in ("broker_url", "broker_transport_options")}
-    yield app.conf
-    app.conf.update(before)
-
-
 def publish(name: str, **options: object) -> bool:
     return CeleryEngine().publish(name, task_id="an-id", key="a-key", options=options)
 
@@ -50,14 +42,17 @@ def test_messages_are_json_and_not_tried_again(sent: list[Any], name: str) -> No
     [(called, args, options)] = sent
     assert (called, tuple(args)) == (name, ("a-key",))
     assert options.pop("connection").connect_timeout == 0.5
+    assert options.pop("headers") == {"django_progress": "a-key"}
     assert options == {"task_id": "an-id", "queue": "slow", "priority": 3, "retry": False, "serializer": "json"}
 
 
 def test_no_option_changes_that(sent: list[Any]) -> None:
-    publish(tasks.nightly.name, retry=True, serializer="pickle", task_id="another", connection=None)
+    headers = {"trace": 1, "django_progress": "another"}
+    publish(tasks.nightly.name, retry=True, serializer="pickle", task_id="another", connection=None, headers=headers)
     [(_name, _args, options)] = sent
     assert (options["retry"], options["serializer"], options["task_id"]) == (False, "json", "an-id")
     assert options["connection"] is not None
+    assert options["headers"] == {"trace": 1, "django_progress": "a-key"}
 
 
 @pytest.mark.parametrize("name", [tasks.nightly.name, "elsewhere.only.a.worker.knows.it"])
@@ -78,3 +73,24 @@ def test_every_wait_is_bounded(sent: list[Any], conf: Any, name: str, scheme: st
     connection = options["connection"]
     assert connection.connect_timeout == 0.5
     assert connection.transport_options == configured | bounds
+
+
+def test_the_queue_of_an_exchange_and_a_key_is_the_one_that_is_bound_so() -> None:
+    engine = CeleryEngine()
+    queues = app.amqp.queues
+    before = dict(queues)
+    queues.add(Queue("video", Exchange("media"), routing_key="media.video"))
+    try:
+        assert engine.queue_for("x", {"exchange": "media", "routing_key": "media.video"}) == "video"
+        assert engine.queue_for("x", {"exchange": "media", "routing_key": "media.sound"}) == ""
+        assert engine.queue_for("x", {"queue": "video"}) == "video"
+        assert engine.queue_for("x", {}) == app.conf.task_default_queue
+    finally:
+        for name in set(queues) - set(before):
+            del queues[name]
+
+
+def test_a_transport_that_is_not_there_raises_nothing(conf: Any) -> None:
+    engine = CeleryEngine()
+    conf.update(broker_url="nonsense://x")
+    assert engine.publish("x", task_id="1", key="k", options={}) is False

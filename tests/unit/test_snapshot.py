@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 KEYS = {
     "id", "kind", "description", "status", "done", "progress", "messages", "milestones", "steps", "attempt",
     "cancel_requested", "created_at", "started_at", "updated_at", "finished_at", "expires_at", "seq", "result",
-    "error", "url", "links",
+    "error", "url", "links", "waiting", "quiet_seconds",
 }  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def test_json_of_a_running_one() -> None:
     assert [milestone["name"] for milestone in body["milestones"]] == ["started", "ours"]
     assert body["milestones"][1]["details"] == {"a": 1}
     assert body["milestones"][1]["type"] == "Looked"
-    assert body["attempt"] == {"number": 1, "max": 3, "next_at": None}
+    assert body["attempt"] == {"number": 1, "max": 3, "next_at": None, "worker_silent": False}
+    assert (body["waiting"], body["quiet_seconds"]) == (None, 0)
     assert body["seq"] == fresh(process).last_seq
     assert (body["result"], body["error"], body["finished_at"]) == (None, None, None)
     assert datetime.fromisoformat(body["expires_at"]).tzinfo is not None
@@ -164,9 +165,9 @@ def test_it_shows_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process.objects.start("x")
     build = snapshot.build
 
-    def late(row: Process, milestones: Any = ()) -> Any:
+    def late(row: Process, *beside: Any) -> Any:
         fresh(row).milestone("late")
-        return build(row, milestones)
+        return build(row, *beside)
 
     monkeypatch.setattr(snapshot, "build", late)
     shown = process.snapshot()

@@ -447,3 +447,10 @@ class Replica:
 
     def db_for_write(self, model: Any, **hints: Any) -> str:
         return "default"
+
+
+def test_task_in_a_database_that_workers_don_t_look_at_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="must be in the database 'default', where workers look for it, not in 'archive'"
+    ):
+        Process.objects.db_manager("archive").start("x", task=Work())

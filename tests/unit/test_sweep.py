@@ -14,11 +14,11 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_progress import signals
+from django_progress import failpoints, signals
 from django_progress.models import Attempt, Process
 from django_progress.status import Outcome, Status
 from django_progress.sweep import sweep
-from tests.executing import claim, execute, fresh, last_attempt, settle, start, types
+from tests.executing import claim, execute, fresh, inside, last_attempt, run_out, settle, start, types
 from tests.invariants import check_invariants
 from tests.races.threads import all_together
 from tests.unit.conftest import FakeEngine
@@ -143,37 +143,60 @@ def test_a_hook_that_raises_before_ours_delays_the_message_only(engine: FakeEngi
     assert engine.published == [process.task_id]
 
 
-def test_one_that_was_claimed_in_between_is_not_published(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_claimed_meanwhile_is_not_published(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     from django_progress import sweep as module
 
     process = start()
     Process.objects.update(**past(due_at=1))
-    publish = module._publish
+    take = module._take_batch
 
-    def late(using: str, row: Process) -> bool:
-        claim(process)
-        return publish(using, row)
+    def late(using: str) -> list[Process]:
+        if fresh(process).status == Status.PENDING:
+            claim(process)
+        return take(using)
 
-    monkeypatch.setattr(module, "_publish", late)
+    monkeypatch.setattr(module, "_take_batch", late)
     assert sweep() == {}
     assert engine.published == []
 
 
-def test_two_sweeps_that_read_the_same_row_publish_it_once(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from django_progress import sweep as module
-
+def test_what_one_sweep_is_about_to_publish_another_leaves_alone(engine: FakeEngine) -> None:
     process = start()
     Process.objects.update(**past(due_at=1))
-    publish = module._publish
-
-    def second(using: str, row: Process) -> bool:
-        assert publish(using, fresh(row))  # the first one, which read it at the same time
-        return publish(using, row)
-
-    monkeypatch.setattr(module, "_publish", second)
-    assert sweep() == {}
+    others: list[Any] = []
+    with failpoints.armed("sweep.publishing", lambda: others.append(sweep())):
+        assert sweep() == {"published": 1}
+    assert others == [{}]
     assert engine.published == [process.task_id]
     assert fresh(process).publish_count == 2
+
+
+def test_a_sweep_that_is_killed_before_it_publishes_loses_nothing(engine: FakeEngine) -> None:
+    process = start()
+    Process.objects.update(**past(due_at=1))
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with failpoints.armed("sweep.publishing", die), pytest.raises(KeyboardInterrupt):
+        sweep()
+    assert 100 < seconds_until(fresh(process).due_at) <= 120
+    Process.objects.update(**past(due_at=1))
+    assert sweep() == {"published": 1}
+
+
+def test_many_are_published_in_batches(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_progress import sweep as module
+
+    monkeypatch.setattr(module, "MESSAGES", 2)
+    monkeypatch.setattr(module, "BATCH", 6)
+    for count in (1, 1, 2, 3, 3):
+        process = start()
+        Process.objects.filter(pk=process.pk).update(publish_count=count, **past(due_at=1))
+    assert sweep() == {"published": 5}
+    assert len(set(engine.published)) == 5
+    waits = [round(seconds_until(row.due_at) / 60) for row in Process.objects.order_by("pk")]
+    assert waits == [2, 2, 4, 8, 8]
 
 
 # Lost workers
@@ -182,7 +205,7 @@ def test_two_sweeps_that_read_the_same_row_publish_it_once(engine: FakeEngine, m
 def test_a_silent_attempt_is_tried_again() -> None:
     process = start(max_attempts=2, retry_delay=30)
     executing = claim(process)
-    Attempt.objects.update(**past(lease_until=1))
+    run_out()
     assert sweep() == {"lost": 1}
     row = fresh(process)
     assert (row.status, row.attempt_number) == (Status.PENDING, 1)
@@ -196,10 +219,36 @@ def test_a_silent_attempt_is_tried_again() -> None:
     assert sweep() == {}
 
 
+@pytest.mark.skipif(connection.features.has_select_for_update_skip_locked, reason="Here a beat is never locked out.")
+def test_where_a_writer_locks_out_the_heartbeat_one_sighting_is_not_enough() -> None:
+    process = start(max_attempts=2, lease=40)
+    claim(process)
+    Attempt.objects.update(**past(lease_until=1))
+    assert sweep() == {}
+    assert sweep() == {}
+    Attempt.objects.update(**past(doubted_at=9))
+    assert sweep() == {}
+    Attempt.objects.update(**past(doubted_at=11))
+    assert sweep() == {"lost": 1}
+
+
+@pytest.mark.skipif(connection.features.has_select_for_update_skip_locked, reason="Here a beat is never locked out.")
+def test_a_report_inside_a_transaction_renews_the_lease() -> None:
+    executing = claim(start(lease=40))
+    executing.renewed_at -= 10
+    run_out()
+    with inside(executing) as process, transaction.atomic():
+        process.log("alive")
+        process.log("and no oftener than it beats")
+    attempt = last_attempt(process)
+    assert attempt.doubted_at is None
+    assert 30 < seconds_until(attempt.lease_until) <= 40
+
+
 def test_a_silent_attempt_fails_when_it_was_the_last() -> None:
     process = start()
     claim(process)
-    Attempt.objects.update(**past(lease_until=1))
+    run_out()
     assert sweep() == {"lost": 1}
     row = fresh(process)
     assert (row.status, row.error) == (Status.FAILED, "The worker was lost.")
@@ -213,7 +262,7 @@ def test_a_dead_attempt_that_was_asked_to_cancel_is_cancelled(column: str, max_a
     process = start(max_attempts=max_attempts, attempt_timeout=60)
     claim(process)
     assert fresh(process).cancel(by=user) is False
-    Attempt.objects.update(**past(**{column: 1}))
+    Attempt.objects.update(**past(**{column: 1}, doubted_at=3600))
     sweep()
     row = fresh(process)
     assert (row.status, row.ended_by) == (Status.CANCELLED, user)
@@ -229,7 +278,8 @@ def test_an_attempt_that_takes_too_long_is_given_up() -> None:
     assert fresh(process).status == Status.PENDING
     assert types(process)[-1] == "attempt_timed_out"
     claim(process)
-    Attempt.objects.executing().update(**past(timeout_at=1, lease_until=1))
+    run_out()
+    Attempt.objects.executing().update(**past(timeout_at=1))
     assert sweep() == {"timed_out": 1}
     assert (fresh(process).status, fresh(process).error) == (Status.FAILED, "It took too long.")
 
@@ -237,28 +287,10 @@ def test_an_attempt_that_takes_too_long_is_given_up() -> None:
 def test_a_worker_lost_after_the_deadline_is_an_expiry() -> None:
     process = start(max_attempts=5, max_duration=60)
     claim(process)
-    Attempt.objects.update(**past(lease_until=5))
+    run_out()
     Process.objects.update(**past(expires_at=1))
     assert sweep() == {"expired": 1}
     assert fresh(process).status == Status.EXPIRED
-
-
-def test_rescuer_reads_and_the_job_completes_before_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault 25."""
-    _between_reading_and_writing(monkeypatch, lambda executing, process: settle(executing, lambda p: "in time"))
-    assert Process.objects.get().status == Status.SUCCEEDED
-
-
-def test_rescuer_reads_and_the_job_is_claimed_again_before_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fault 26."""
-
-    def again(executing: Any, process: Process) -> None:
-        settle(executing, lambda p: p.requeue())
-        claim(process)
-
-    _between_reading_and_writing(monkeypatch, again)
-    assert Process.objects.get().status == Status.RUNNING
-    assert [attempt.outcome for attempt in Attempt.objects.order_by("number")] == [Outcome.REQUEUED, Outcome.RUNNING]
 
 
 def test_rescuer_reads_and_a_late_beat_comes_before_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +306,7 @@ def _between_reading_and_writing(monkeypatch: pytest.MonkeyPatch, happens: Calla
 
     process = start(max_attempts=2)
     executing = claim(process)
-    Attempt.objects.update(**past(lease_until=1))
+    run_out()
     abandon = module._abandon
 
     def slow(*args: Any) -> bool:
@@ -289,7 +321,7 @@ def _between_reading_and_writing(monkeypatch: pytest.MonkeyPatch, happens: Calla
 def test_a_sweep_neither_waits_for_a_row_that_a_report_holds_nor_rescues_it() -> None:
     process = start(max_attempts=2)
     executing = claim(process)
-    Attempt.objects.update(**past(lease_until=1))
+    run_out()
     assert _sweep_while(lambda: executing.process.milestone("halfway")) == {}
     assert (fresh(process).status, last_attempt(process).outcome) == (Status.RUNNING, Outcome.RUNNING)
     assert sweep() == {"lost": 1}  # it was the report that kept the first sweep from it
@@ -336,7 +368,7 @@ def test_one_that_can_not_be_settled_does_not_stop_the_others(
     bad, good = start(), start()
     for process in (bad, good):
         claim(process)
-    Attempt.objects.update(**past(lease_until=1))
+    run_out()
     abandoned = dispatch.abandoned
 
     def fails_once(attempt: Attempt, outcome: Outcome) -> None:

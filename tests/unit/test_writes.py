@@ -12,12 +12,13 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_progress import clock, writes
+from django_progress import clock, retrying, writes
 from django_progress.models import Attempt, Event, Process
 from django_progress.status import ACTIVE, Status
 from django_progress.writes import NOW, Add, AtLeast, FirstNow, Guard, Later, NewEvent, Peak, write
 from tests.executing import claim, fresh, inside, settle, start
 from tests.invariants import check_invariants
+from tests.races.threads import elsewhere
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 
@@ -232,7 +233,7 @@ def test_executions_are_settled_all_the_same() -> None:
 def test_patience_ends(process: Process) -> None:
     with given_up(100, PROCESS) as failed, pytest.raises(OperationalError):
         process.milestone("x")
-    assert len(failed) == writes.TURNS
+    assert len(failed) == retrying.TURNS
     with given_up(1, PROCESS, code=1146) as failed, pytest.raises(OperationalError):
         process.milestone("x")
     assert len(failed) == 1
@@ -326,3 +327,22 @@ def test_what_is_unique_is_unique(process: Process, column: str) -> None:
     value = process.key if column == "key" else 7
     with pytest.raises(IntegrityError), transaction.atomic():
         Process.objects.filter(pk=other.pk).update(**{column: value})
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="Nobody can cut a connection to a file.")
+@pytest.mark.django_db(transaction=True)
+def test_a_report_on_a_connection_that_was_cut_is_written_on_a_new_one() -> None:
+    process = Process.objects.start("Cut")
+    for report in (lambda: process.log("one"), lambda: process.set_message("a", "b"), lambda: process.milestone("two")):
+        with connection.cursor() as cursor:
+            postgres = connection.vendor == "postgresql"
+            cursor.execute("SELECT pg_backend_pid()" if postgres else "SELECT CONNECTION_ID()")
+            number = cursor.fetchone()[0]
+
+        def cut(number: int = number, postgres: bool = postgres) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)" if postgres else "KILL %s", [number])
+
+        elsewhere(cut)
+        report()
+    assert [event.type for event in process.event_set.order_by("seq")] == ["milestone", "log", "message", "milestone"]

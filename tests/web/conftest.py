@@ -66,6 +66,8 @@ def start(user: User) -> Callable[..., Process]:
         started = Process.objects.start(description, **{"owner": user, **options})
         if age := row.pop("age", None):
             row["created_at"] = timezone.now() - timezone.timedelta(seconds=age)
+        if "quiet" in row:
+            row["updated_at"] = timezone.now() - timezone.timedelta(seconds=row.pop("quiet"))
         if "expires_in" in row:
             row["expires_at"] = timezone.now() + timezone.timedelta(seconds=row.pop("expires_in"))
         if row:
@@ -78,7 +80,7 @@ def start(user: User) -> Callable[..., Process]:
 
 ROW = {
     "age", "expires_in", "status", "current", "rate", "samples", "attempt_number", "attempt_token", "next_attempt_at",
-    "success_url", "expires_at", "result", "milestone_name", "revision",
+    "success_url", "expires_at", "result", "milestone_name", "revision", "queue", "quiet",
 }  # fmt: skip
 
 

@@ -159,11 +159,11 @@ def test_the_number_of_queries_does_not_grow(mine, start, django_assert_num_quer
         process.milestone("x", "Reading")
         process.set_message("Stage", "Reading")
         process.set_result({"rows": list(range(100))})
-    with django_assert_num_queries(4):  # session, user, the processes, the kinds
+    with django_assert_num_queries(5):  # session, user, the processes, those shared, the kinds
         mine.get(url("list"))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         mine.get(url("list-fragment", query="?dp-shown=x"), headers=HTMX)
-    with django_assert_num_queries(4):  # and where the page begins
+    with django_assert_num_queries(4):  # where the page begins; what is shared stands on the first one
         mine.get(url("list-fragment", query=f"?dp-shown=x&before={process.key}"), headers=HTMX)
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_progress import audit
 from django_progress.conf import settings
+from django_progress.models import Via
 from django_progress.retention import prune
 
 
@@ -25,6 +27,7 @@ class Command(BaseCommand):
             raise CommandError("--days must not be negative.")
         if days is None and not settings.KEEP_FINISHED:
             raise CommandError("DJANGO_PROGRESS['KEEP_FINISHED'] is 0, which keeps everything; give --days.")
-        count = prune(None if days is None else days * 86400, using=options["database"])
+        with audit.acting(Via.COMMAND):
+            count = prune(None if days is None else days * 86400, using=options["database"])
         if options["verbosity"]:
             self.stdout.write(f"{count} removed")

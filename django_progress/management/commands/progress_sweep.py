@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from django_progress import presence
 from django_progress.sweep import sweep
 
 
@@ -19,5 +21,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Sweep, and say what was done."""
         done = sweep(options["database"])
+        presence.note(f"progress_sweep@{platform.node()}", swept=True, using=options["database"])
         if options["verbosity"] and done:
             self.stdout.write(", ".join(f"{count} {what}" for what, count in sorted(done.items())))

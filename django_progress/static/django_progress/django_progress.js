@@ -55,7 +55,8 @@
       const open = kept.get(box) && kept.get(box).get(details.dataset.dpKeep);
       if (open !== undefined) details.open = open;
     }
-    for (const time of live.querySelectorAll("time[data-dp-time]")) localise(time);
+    // Beside the live region, too: what stands there doesn't change, but is in the server's time zone.
+    for (const time of box.querySelectorAll("time[data-dp-time]")) localise(time);
     if (before) moveOn(before, live);
   }
 

@@ -1,0 +1,3 @@
+from tests.unit.conftest import engine
+
+__all__ = ["engine"]
