@@ -1,0 +1,1 @@
+"""Hundreds of processes, and everything they stand on being broken meanwhile (see ``__main__``)."""
