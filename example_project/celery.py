@@ -4,7 +4,11 @@ import os
 
 from celery import Celery
 
+from .broker import use_whole_files
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+
+use_whole_files()
 
 app = Celery("example_project")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -6,7 +6,11 @@ import os
 
 from celery import Celery
 
+from example_project.broker import use_whole_files
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+use_whole_files()
 
 app = Celery("tests")
 app.config_from_object("django.conf:settings", namespace="CELERY")
