@@ -23,7 +23,7 @@ __all__ = ["Channel", "Transport", "use_whole_files"]
 class Channel(filesystem.Channel):
     """Writes beside the folder's messages, and then gives the file its name."""
 
-    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # as kombu does
         folder, unique = Path(self.data_folder_out), uuid4()
         part = folder / f".{unique}"
         try:
