@@ -63,6 +63,8 @@ def _wrong(name: str, value: Any) -> str:
             return _wrong_policy(value)
         if name == "HTMX" and value not in ("auto", "none"):
             return 'must be "auto" or "none"'
+        if name == "STREAMS" and value not in ("auto", "always", "never"):
+            return 'must be "auto", "always" or "never"'
         return "" if isinstance(value, str) else "must be a string"
     if not _is_number(value) or value < 0:
         return "must be a number that is not negative"

@@ -60,6 +60,21 @@ class Defaults:
     """Between two events that numbers become."""
     EVENTS_PAGE_SIZE: int = 500
     """Events that one answer of the API holds at most."""
+    # How others hear of changes.
+    STREAMS: str = "auto"
+    """"auto": pages served by ASGI are kept up to date by a stream; "always"; "never": pages only poll."""
+    WAKE_UPS: str = ""
+    """By what streams are woken: a Redis address ("redis://…"), or a class of your own; "" asks the database."""
+    WATCH_INTERVAL: float = 0.5
+    """Between two looks at the database for all that streams watch, where nothing wakes them."""
+    STREAM_LIFETIME: float = 300.0
+    """After which a stream ends, and its reader comes back; the more or less of it is drawn by lot."""
+    STREAM_KEEP_ALIVE: float = 15.0
+    """Of silence on a stream after which something is sent that says nothing."""
+    MAX_STREAMS: int = 2_000
+    """Streams that one server process keeps open; whoever comes after them polls."""
+    LONG_POLL: float = 30.0
+    """How long an answer may wait for an event that somebody asks for with "wait"."""
     # What people see.
     ALLOWED_REDIRECT_HOSTS: tuple[str, ...] = ()
     """Other hosts to which a process may lead."""

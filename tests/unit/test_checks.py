@@ -67,6 +67,8 @@ from django_progress.conf import settings as ours
         ({"REPORT_INTERVAL": 0.1, "PROGRESS_EVENT_INTERVAL": 1}, [], ""),
         ({"REPORT_INTERVAL": 0}, ["django_progress.E003"], ""),
         ({"PROGRESS_EVENT_INTERVAL": 0}, ["django_progress.E003"], ""),
+        ({"STREAMS": "sometimes"}, ["django_progress.E003"], ""),
+        ({"STREAMS": "never"}, [], ""),
         ({"EVENTS_PAGE_SIZE": 1}, [], ""),
         ({"EVENTS_PAGE_SIZE": 0}, ["django_progress.E003"], ""),
         ({"EVENTS_PAGE_SIZE": 10.0}, ["django_progress.E003"], ""),
