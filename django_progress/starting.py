@@ -115,7 +115,7 @@ class ProcessManager(models.Manager["Process"]):
         if task is not None:
             task.check_arguments(args, {} if kwargs is None else kwargs)
             fields |= {
-                "task_name": task.name,
+                "task_name": values.fitting(task.name, "The name of the task"),
                 "task_args": values.as_json(list(args), "args"),
                 "task_kwargs": values.json_object(kwargs or {}, "kwargs"),
                 "task_options": values.as_json({**task.options, **(options or {})}, "options"),
@@ -217,7 +217,8 @@ class ProcessManager(models.Manager["Process"]):
             process.expires_at = now + timedelta(seconds=process.max_duration)
         if has_task:
             process.task_id = task_id
-            process.queue = engines.get_engine().queue_for(process.task_name, dict(process.task_options))
+            queue = engines.get_engine().queue_for(process.task_name, dict(process.task_options))
+            process.queue = values.fitting(queue, "The name of the queue")
             process.due_at = now + timedelta(seconds=settings.REPUBLISH_AFTER)
             process.publish_count = 1
         try:

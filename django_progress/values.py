@@ -28,6 +28,7 @@ __all__ = [
     "count",
     "duration",
     "event_type",
+    "fitting",
     "identifier",
     "json_object",
     "kind",
@@ -125,6 +126,13 @@ def _filled(template: str, params: Mapping[str, Any] | None) -> str:
         return template % params
     except (KeyError, TypeError, ValueError, OverflowError):
         return template
+
+
+def fitting(value: str, name: str, most: int = 255) -> str:
+    """Return a name that every database, and every broker, has room for; raise ``ValueError`` for another."""
+    if len(value) > most:
+        raise ValueError(f"{name} has {len(value)} characters, {most} at most: {value[:80]}…")
+    return value
 
 
 def identifier(value: object, name: str) -> str:

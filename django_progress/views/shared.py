@@ -47,20 +47,23 @@ def for_holders(view: Callable[[HttpRequest, Held], HttpResponse]) -> Callable[.
     A poll that is refused leads nowhere: whoever holds a link need not have an account.
     """
 
-    @private
-    @wraps(view)
-    def guarded(request: HttpRequest, token: str) -> HttpResponse:
+    @require_safe
+    def answer(request: HttpRequest, token: str) -> HttpResponse:
         link = sharing.find_link(token)
         process = None if link is None else look_up(Process.objects.all(), pk=link.process_id)
         if link is None or process is None:
-            response = response_for_exception(request, Http404("No such process."))
-        else:
-            response = view(request, Held(token, link, process))
+            return response_for_exception(request, Http404("No such process."))
+        return view(request, Held(token, link, process))
+
+    @private
+    @wraps(view)
+    def guarded(request: HttpRequest, token: str) -> HttpResponse:
+        response = answer(request, token)
         # The address is the permission: no other site is to be told it.
         response["Referrer-Policy"] = "no-referrer"
         return response
 
-    return login_not_required(require_safe(guarded))
+    return login_not_required(guarded)
 
 
 @for_holders

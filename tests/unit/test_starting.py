@@ -147,6 +147,17 @@ def test_an_owner_is_a_saved_user(owner: Any) -> None:
 # Bad input
 
 
+def test_a_name_that_only_some_databases_have_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Work()
+    long.name = "x" * 256
+    with pytest.raises(ValueError, match="The name of the task has 256 characters, 255 at most: xxx"):
+        Process.objects.start("x", task=long)
+    monkeypatch.setattr(engines.get_engine(), "queue_for", lambda *args: "q" * 300)
+    with pytest.raises(ValueError, match="The name of the queue has 300 characters"):
+        Process.objects.start("x", task=Work())
+    assert not Process.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

@@ -190,7 +190,9 @@ def test_expiry_of_the_process_is_stored_by_whoever_looks(client, start):
 def test_it_takes_nothing(client, process, method):
     address = get_share_url(process)
     for url in (address, f"{address}fragment/"):
-        assert getattr(client, method)(url).status_code == 405
+        refused = getattr(client, method)(url)
+        assert refused.status_code == 405
+        assert {name: refused[name] for name in GET_HEADERS} == GET_HEADERS
 
 
 @pytest.fixture
