@@ -18,12 +18,11 @@ from django.utils.module_loading import import_string
 from . import visitors
 from .conf import settings
 from .models import Process, Share
-from .querysets import ProcessQuerySet
+from .querysets import UNSEEN, ProcessQuerySet
 
-__all__ = ["Policy", "Who", "find", "get_or_404", "may_control", "may_see", "policy", "visible_to", "who_asks"]
-
-# What no page shows; arguments and context may be large.
-UNSEEN = ("context", "task_args", "task_kwargs", "task_options", "error_detail")
+__all__ = [
+    "UNSEEN", "Policy", "Who", "find", "get_or_404", "may_control", "may_see", "policy", "visible_to", "who_asks",
+]  # fmt: skip
 
 EVERYTHING = Q(pk__isnull=False)
 NOTHING = Q(pk__in=())
@@ -161,8 +160,9 @@ def look_up(rows: ProcessQuerySet, **which: Any) -> Process | None:
     """Return one of ``rows`` as the pages need it, with its expiry stored if that is due."""
     rows = rows.with_now().defer(*UNSEEN)
     process = rows.filter(**which).first()
-    if process is not None and process.status != process.shown_status and process._expire_if_overdue(wait=False):
-        process = rows.filter(**which).first()
+    if process is not None and process.status != process.shown_status:
+        process._expire_if_overdue(wait=False)
+        process = rows.filter(**which).first()  # Somebody else may have stored it meanwhile.
     return process
 
 

@@ -11,5 +11,7 @@ class DjangoProgressConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, engines, owning, tasks, worker  # noqa: F401
+        from .push import sending
 
         engines.register(tasks.CeleryEngine())
+        sending.install()

@@ -9,10 +9,13 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 
 from . import access, beside, conf
+from .push import wakeups
 
 __all__ = ["check_databases", "check_settings", "check_surroundings"]
 
@@ -32,7 +35,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             found.append(Error(f"{conf.NAME} has an unknown key {name!r}.", hint=hint, id="django_progress.E002"))
         elif wrong := _wrong(name, value):
             found.append(Error(f"{conf.NAME}[{name!r}] {wrong}, not {value!r}.", id="django_progress.E003"))
-    return found or _check_leases()
+    return found or [*_check_leases(), *_check_wake_ups()]
 
 
 def _check_leases() -> list[CheckMessage]:
@@ -50,6 +53,15 @@ def _check_leases() -> list[CheckMessage]:
                 )
             )
     return found
+
+
+def _check_wake_ups() -> list[CheckMessage]:
+    try:
+        wakeups.configured()
+    except ImproperlyConfigured as error:
+        what, _, hint = str(error).partition("\n")
+        return [Error(what, hint=hint, id="django_progress.E006")]
+    return []
 
 
 def _wrong(name: str, value: Any) -> str:
@@ -143,6 +155,14 @@ def check_surroundings(**kwargs: Any) -> list[CheckMessage]:
                 id="django_progress.E005",
             )
         )
+    if not any(map(_is_csrf_middleware, django_settings.MIDDLEWARE)):
+        found.append(
+            Warning(
+                '"django.middleware.csrf.CsrfViewMiddleware" is not in MIDDLEWARE.',
+                hint="Add it: it sets the cookie without which the forms that cancel and retry are refused.",
+                id="django_progress.W004",
+            )
+        )
     if not apps.is_installed("django_celery_results"):
         found.append(
             Warning(
@@ -152,6 +172,14 @@ def check_surroundings(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _is_csrf_middleware(path: str) -> bool:
+    try:
+        found = import_string(path)
+    except ImportError:
+        return False  # Django says so.
+    return isinstance(found, type) and issubclass(found, CsrfViewMiddleware)
 
 
 @register(Tags.database)

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
 
-from . import addresses, audit, errors, values
+from . import addresses, audit, errors, nudges, values
 from .clock import DatabaseNow
 from .exceptions import ProcessActive, ProcessFinished
 from .guarding import EXPIRED_TEXT
@@ -119,6 +119,7 @@ class Endings(Tracking):
             )
             if asked:
                 audit.record(self, "cancelled", by, asked=True)
+                nudges.changed(self._using, self.pk)
         return bool(asked)
 
     def expire(self, by: Any = None) -> None:
@@ -153,6 +154,7 @@ class Endings(Tracking):
                 raise ProcessActive
             audit.record(row, "removed", by)
             rows.filter(pk=self.pk).delete()
+            nudges.changed(self._using, self.pk)
 
     aremove = twin(remove)
 

@@ -10,7 +10,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.db import DatabaseError, connections, router, transaction
 from django.http import HttpRequest
 
-from . import audit, visitors
+from . import audit, nudges, visitors
 from .models import Action, Process, Via
 from .querysets import ProcessQuerySet
 
@@ -62,6 +62,7 @@ def _take(row: ProcessQuerySet, using: str, user_pk: Any) -> bool:
         # Whoever replays the visitor's idempotency key is not its owner.
         row.update(owner_id=user_pk, visitor="", idempotency_hash=None)
         audit.record(process, Action.CLAIMED)
+        nudges.access_changed(using, process.pk)
     return True
 
 

@@ -16,7 +16,12 @@ from .status import ACTIVE, TERMINAL, Status
 if TYPE_CHECKING:
     from .models import Attempt, Event, Process, ShareLink, Worker  # noqa: F401
 
-__all__ = ["AttemptQuerySet", "Counted", "EventQuerySet", "ProcessQuerySet", "ShareLinkQuerySet", "WorkerQuerySet"]
+__all__ = [
+    "UNSEEN", "AttemptQuerySet", "Counted", "EventQuerySet", "ProcessQuerySet", "ShareLinkQuerySet", "WorkerQuerySet",
+]  # fmt: skip
+
+UNSEEN = ("context", "task_args", "task_kwargs", "task_options", "error_detail")
+"""What no page shows of a process; arguments and context may be large."""
 
 
 class Counted(Subquery):

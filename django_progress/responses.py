@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.utils.encoding import iri_to_uri
 
+from . import history
 from .conf import settings
+from .exceptions import IdempotencyConflict
 
 if TYPE_CHECKING:
+    from .models import Process
     from .snapshot import Snapshot
 
-__all__ = ["Responses", "leave_for", "retry_after"]
+__all__ = ["PROBLEM", "Responses", "conflict", "leave_for", "problem", "retry_after"]
+
+PROBLEM = "application/problem+json"
+LONGEST_REST = 30
+"""Seconds between two questions of a program at most, however long such processes usually take."""
 
 
 class SeeOther(HttpResponseRedirect):
@@ -30,9 +38,25 @@ def leave_for(request: HttpRequest, url: str) -> HttpResponse:
     return SeeOther(url)
 
 
-def retry_after(snapshot: Snapshot) -> str:
-    """Return after how many whole seconds it is worth asking again."""
-    return str(max(1, math.ceil(poll_interval(snapshot))))
+def problem(status: int, code: str, detail: str) -> JsonResponse:
+    """Return an error as RFC 9457 describes it: a code for programs, a sentence for people."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    return JsonResponse(body, status=status, content_type=PROBLEM)
+
+
+def conflict() -> JsonResponse:
+    """Return the 409 for a view in which ``start()`` raised ``IdempotencyConflict``."""
+    response = problem(409, "idempotency_conflict", str(IdempotencyConflict()))
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+def retry_after(process: Process, snapshot: Snapshot) -> str:
+    """Return after how many whole seconds it is worth asking again: when such processes have usually ended."""
+    usual = history.usual_duration(process)
+    rest = 0.0 if usual is None else usual - snapshot.elapsed
+    return str(max(1, math.ceil(poll_interval(snapshot)), min(LONGEST_REST, math.ceil(rest))))
 
 
 def poll_interval(snapshot: Snapshot) -> float:
@@ -62,5 +86,5 @@ class Responses:
         response["Location"] = location
         response["Cache-Control"] = "private, no-store"
         if snapshot.is_active:
-            response["Retry-After"] = retry_after(snapshot)
+            response["Retry-After"] = retry_after(cast("Process", self), snapshot)
         return response

@@ -11,7 +11,7 @@ from django.core import signing
 from django.db import transaction
 from django.urls import reverse
 
-from . import audit, clock, values
+from . import audit, clock, nudges, values
 from .conf import settings
 from .models import Action, Process, Share, ShareLink
 
@@ -35,6 +35,7 @@ def share(process: Process, with_user: Any, *, by: Any = None) -> None:
         )
         if is_new:
             audit.record(process, Action.SHARED, by, user=str(pk), name=with_user.get_username())
+            nudges.access_changed(using, process.pk)
 
 
 def unshare(process: Process, with_user: Any, *, by: Any = None) -> None:
@@ -44,6 +45,7 @@ def unshare(process: Process, with_user: Any, *, by: Any = None) -> None:
     with transaction.atomic(using=using):
         if Share.objects.using(using).filter(process_id=process.pk, user_id=pk).delete()[0]:
             audit.record(process, Action.UNSHARED, by, user=str(pk), name=with_user.get_username())
+            nudges.access_changed(using, process.pk)
 
 
 def get_share_url(process: Process, *, expires: float | timedelta | None = None, by: Any = None) -> str:
@@ -81,6 +83,7 @@ def revoke_share_urls(process: Process, *, by: Any = None) -> int:
         )
         if count:
             audit.record(process, Action.UNLINKED, by, count=count)
+            nudges.access_changed(using, process.pk)
     return count
 
 

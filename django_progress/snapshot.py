@@ -158,11 +158,13 @@ class Snapshot:
             "expires_at": _iso(self.expires_at),
             "seq": self.seq,
             "result": self.result,
-            "error": {"message": self.error, "reference": self.reference} if self.error else None,
+            "error": self._error,
             "url": reverse("django_progress:process-status", args=[self.key]),
             "links": {
                 "status": reverse("django_progress:process-status", args=[self.key]),
+                "result": reverse("django_progress:process-result", args=[self.key]),
                 "events": reverse("django_progress:process-events", args=[self.key]),
+                "stream": reverse("django_progress:process-stream", args=[self.key]),
                 "page": self.url,
                 "wait": self.wait_url,
                 **({"cancel": reverse("django_progress:process-cancel", args=[self.key])} if self.may_cancel else {}),
@@ -170,6 +172,26 @@ class Snapshot:
                 **({"finished": self.finished_url} if self.is_finished else {}),
             },
         }
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the body of the JSON result: what it leaves behind, or has left so far."""
+        return {
+            "id": self.key,
+            "kind": self.kind,
+            "description": self.title,
+            "status": self.status.value,
+            "done": self.is_finished,
+            "result": self.result,
+            "error": self._error,
+            "finished_at": _iso(self.finished_at),
+            "seq": self.seq,
+            "url": reverse("django_progress:process-result", args=[self.key]),
+            "links": {"status": reverse("django_progress:process-status", args=[self.key]), "page": self.url},
+        }
+
+    @property
+    def _error(self) -> dict[str, str] | None:
+        return {"message": self.error, "reference": self.reference} if self.error else None
 
 
 def _iso(moment: datetime | None) -> str | None:

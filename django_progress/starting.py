@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_noop
 
-from . import audit, clock, engines, failpoints, signals, values, visitors
+from . import audit, clock, engines, failpoints, nudges, signals, values, visitors
 from .clock import DatabaseNow
 from .conf import settings
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
@@ -238,6 +238,7 @@ class ProcessManager(models.Manager["Process"]):
         return process
 
     def _announce(self, process: Process) -> None:
+        nudges.changed(process._using, process.pk)
         process._on_commit(partial(signals.process_started.send_robust, self.model, process=process))
         if process.task_name:
             publish_on_commit(process)

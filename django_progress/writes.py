@@ -20,7 +20,7 @@ from django.apps import apps
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import clock
+from . import clock, nudges
 
 __all__ = ["NOW", "Add", "AtLeast", "FirstNow", "Guard", "Later", "NewEvent", "Peak", "Written", "write"]
 
@@ -133,7 +133,10 @@ def write(using: str, pk: int, guard: Guard, changes: dict[str, Any], event: New
                 cursor.execute(statements[1], [*insert, pk])
             cursor.execute(statements[-1], [token, pk])
             row = cursor.fetchone()
-    return Written(row[0], row[1], row[2] is not None) if row else None
+    if row is None:
+        return None
+    nudges.changed(using, pk)
+    return Written(row[0], row[1], row[2] is not None)
 
 
 def _models() -> tuple[type[models.Model], type[models.Model], type[models.Model]]:

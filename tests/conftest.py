@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from django_progress import history
 from tests import services, workers
 
 if TYPE_CHECKING:
@@ -85,3 +86,9 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[workers.B
     """
     with workers.open_broker(getattr(request, "param", "filesystem"), tmp_path) as broker:
         yield broker
+
+
+@pytest.fixture(autouse=True)
+def no_habits() -> None:
+    """Let no test know how long the processes of another one took."""
+    history.forget()

@@ -132,6 +132,7 @@ class Process(Lifecycle, Reading, Responses, models.Model):
             models.Index(fields=["status", "due_at"], name="dp_process_due"),
             models.Index(fields=["status", "queue", "id"], name="dp_process_ahead"),
             models.Index(fields=["status", "finished_at"], name="dp_process_age"),
+            models.Index(fields=["task_name", "kind", "status", "finished_at"], name="dp_process_usual"),
         ]
 
     def __str__(self) -> str:

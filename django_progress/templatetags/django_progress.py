@@ -6,10 +6,12 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.template import Context, Library, Node, NodeList, TemplateSyntaxError
 from django.template.base import FilterExpression, Parser, Token
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
@@ -25,6 +27,7 @@ register = Library()
 
 STYLE = "django_progress/django_progress.css"
 SCRIPT = "django_progress/django_progress.js"
+STREAM = "django_progress/stream.js"
 HTMX = "django_htmx/htmx-2.min.js"
 BROUGHT = "django_progress_assets"
 SHOWN = "django_progress_shown"
@@ -32,23 +35,30 @@ SHOWN = "django_progress_shown"
 
 @register.simple_tag(takes_context=True)
 def progress_assets(context: Context) -> SafeString:
-    """Bring the stylesheet and the script, once in a page; the script brings htmx where the page has none.
+    """Bring the stylesheet and the scripts, once in a page; the script brings htmx where the page has none.
 
     Every fragment brings them too. In the page's head they are there before anything is drawn.
+    The second script asks for a stream; it comes only where one is offered.
     """
     page = context.dicts[0]  # Seen by every template of this page, and gone with it.
     if BROUGHT in page:
         return mark_safe("")
     page[BROUGHT] = True
-    attributes = [("src", static(SCRIPT))]
+    scripts = [{"src": static(SCRIPT)}]
     if settings.HTMX == "auto":
-        attributes.append(("data-dp-htmx", static(HTMX)))
-    if nonce := context.get("csp_nonce"):
-        attributes.append(("nonce", str(nonce)))
+        scripts[0]["data-dp-htmx"] = static(HTMX)
+    if settings.STREAMS == "always" or (settings.STREAMS == "auto" and isinstance(request_of(context), ASGIRequest)):
+        stream = reverse("django_progress:process-page-stream")
+        scripts.append({"src": static(STREAM), "data-dp-stream": stream})
+    nonce = {"nonce": str(context["csp_nonce"])} if context.get("csp_nonce") else {}
     return format_html(
-        '<link rel="stylesheet" href="{}"><script{} defer></script>',
+        '<link rel="stylesheet" href="{}">{}',
         static(STYLE),
-        format_html_join("", ' {}="{}"', attributes),
+        format_html_join(
+            "",
+            "<script{} defer></script>",
+            ([format_html_join("", ' {}="{}"', (script | nonce).items())] for script in scripts),
+        ),
     )
 
 

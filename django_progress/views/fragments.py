@@ -6,7 +6,6 @@ back without ``hx-get`` stops polling.
 
 from __future__ import annotations
 
-import re
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +18,7 @@ from .guards import current_page, for_people, is_logged_in
 from .leaving import lead_on
 from .listing import Listing
 from .live import MODES, Live
-from .polls import is_poll, is_restored
+from .polls import copy_number, is_poll, is_restored
 
 __all__ = ["mine", "status", "wait"]
 
@@ -61,9 +60,7 @@ def _answer(request: HttpRequest, process: Process, mode: str, *, page: str) -> 
     if is_restored(request):
         return redirect(page)
     host_url = current_page(request) if mode == "processing" else ""
-    copy = request.GET.get("dp-copy", "")
-    number = int(copy) if re.fullmatch("[1-9][0-9]{0,3}", copy) else 1
-    live = Live(process, mode, host_url=host_url, is_personal=is_logged_in(request), copy=number)
+    live = Live(process, mode, host_url=host_url, is_personal=is_logged_in(request), copy=copy_number(request.GET))
     if not is_poll(request):
         return render(request, f"django_progress/fragments/{mode}.html", {"process": process, "live": live})
     if request.GET["dp-shown"] == live.token:

@@ -15,16 +15,19 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.exception import response_for_exception
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.log import log_response
+from django.views.decorators.csrf import csrf_exempt
 
 from .. import addresses, visitors
 from ..exceptions import UnsafeURL
-from ..responses import leave_for
+from ..responses import leave_for, problem
 
 __all__ = [
-    "current_page", "for_people", "for_programs", "is_logged_in", "login_answer", "open_page", "private", "problem",
+    "current_page", "for_everybody", "for_people", "for_programs", "is_logged_in", "login_answer", "not_allowed",
+    "open_page", "private", "problem", "safe_only", "wants_json",
 ]  # fmt: skip
 
 View = Callable[..., HttpResponse]
@@ -108,6 +111,44 @@ def for_programs(view: View) -> View:
     return login_not_required(guarded)
 
 
+def for_everybody(view: View) -> View:
+    """Make a view one that answers the same JSON to everybody, and that anybody may keep for a while."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        response = view(request, **kwargs)
+        if response.status_code < 400:
+            patch_cache_control(response, public=True, max_age=3600)
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return login_not_required(guarded)
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Return whether it is a program that asks, where people ask too."""
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def not_allowed(request: HttpRequest, *methods: str) -> HttpResponse:
+    """Return the 405 for a program."""
+    response = problem(405, "method_not_allowed", f"Only {' and '.join(methods)} can be asked of this address.")
+    response["Allow"] = ", ".join(methods)
+    log_response("Method Not Allowed (%s): %s", request.method, request.path, response=response, request=request)
+    return response
+
+
+def safe_only(view: View) -> View:
+    """Have a view for programs answer GET and HEAD, and every other method with 405: CSRF is no matter then."""
+
+    @csrf_exempt
+    @wraps(view)
+    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return view(request, **kwargs) if request.method in ("GET", "HEAD") else not_allowed(request, "GET", "HEAD")
+
+    return guarded
+
+
 def private(view: View) -> View:
     """Have nobody keep the answers of a view."""
 
@@ -116,11 +157,6 @@ def private(view: View) -> View:
         return _personal(view(request, **kwargs))
 
     return guarded
-
-
-def problem(status: int, code: str, message: str) -> JsonResponse:
-    """Return an error as JSON: a code for programs, a sentence for people."""
-    return JsonResponse({"error": {"code": code, "message": message}}, status=status)
 
 
 def _personal(response: HttpResponse) -> HttpResponse:

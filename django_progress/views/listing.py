@@ -118,9 +118,14 @@ class Listing:
         return bool(self.status or self.kind)
 
     @cached_property
+    def going_on(self) -> list[Process]:
+        """Those of them that have not ended."""
+        return [row.process for row in (*self.rows, *self.shared) if row.is_active]
+
+    @property
     def active(self) -> int:
-        """How many of those shown have not ended."""
-        return sum(row.is_active for row in (*self.rows, *self.shared))
+        """How many those are."""
+        return len(self.going_on)
 
     @property
     def interval(self) -> float | None:

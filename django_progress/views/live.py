@@ -17,7 +17,7 @@ from ..waiting import wait_of
 from . import wording
 from .bars import Bar, bar_of
 from .notes import notes_of
-from .polls import digest, trigger
+from .polls import digest, element_id, trigger
 
 __all__ = ["FOLDERS", "MODES", "Live", "onward", "templates"]
 
@@ -84,7 +84,7 @@ class Live:
         self.snapshot = snapshot.build(process, wait=wait_of(process) if mode in TELLING else None)
         self.key = self.snapshot.key
         self.is_active = self.snapshot.is_active
-        self.id = f"dp-{mode}-{self.key}" + (f"-{copy}" if copy > 1 else "")
+        self.id = element_id(mode, self.key, copy)
 
     # -- the protocol ------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Live:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What else there is to say about the wait, a sentence each."""
-        return notes_of(self.snapshot) if self.mode in TELLING else ()
+        return notes_of(self.snapshot, self.process) if self.mode in TELLING else ()
 
     @property
     def is_again(self) -> bool:

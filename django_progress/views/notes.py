@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext, ngettext
 
+from .. import history
+from ..models import Process
 from ..snapshot import Snapshot
 from ..waiting import MOST, Wait
 from . import wording
@@ -17,14 +19,18 @@ UNTAKEN = 5.0
 """Seconds that workers have to take what they may begin, before it is said that none does."""
 SETTLED = 10.0
 """Seconds after which what is next in its queue says so: most are taken before."""
+WONDER = 20.0
+"""Seconds before which nobody asks whether it takes longer than usual."""
+MUCH_LONGER = 1.5
+"""How many times as long as usual it takes before it is said."""
 UNHEARD = 30.0
 """Seconds without a report after which one wonders."""
 
 
-def notes_of(shown: Snapshot) -> tuple[str, ...]:
-    """Return what else there is to say about the wait, a sentence each."""
+def notes_of(shown: Snapshot, process: Process) -> tuple[str, ...]:
+    """Return what else there is to say about the wait of a process, a sentence each. A query now and then."""
     if shown.quiet is not None:
-        return _silent(shown) if shown.is_silent else _quiet(shown)
+        return _silent(shown) if shown.is_silent else (*_late(shown, process), *_quiet(shown))
     if shown.wait is None:
         return ()
     setback = (shown.wait.setback,) if shown.wait.setback else ()
@@ -37,6 +43,17 @@ def _silent(shown: Snapshot) -> tuple[str, ...]:
     if shown.attempt < shown.max_attempts:
         return (gettext("If it doesn't come back, this will be tried again."),)
     return (gettext("If it doesn't come back, this will end as failed."),)
+
+
+def _late(shown: Snapshot, process: Process) -> tuple[str, ...]:
+    if shown.cancel_requested or shown.elapsed < WONDER:
+        return ()
+    usual = history.usual_duration(process)
+    if usual is None or shown.elapsed < max(usual * MUCH_LONGER, usual + SETTLED):
+        return ()
+    return (
+        gettext("This is taking longer than usual; others took about %(time)s.") % {"time": wording.duration(usual)},
+    )
 
 
 def _quiet(shown: Snapshot) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -14,12 +15,18 @@ from django.utils.translation import get_language
 
 from .. import __version__
 
-__all__ = ["digest", "is_poll", "is_restored", "trigger"]
+__all__ = ["copy_number", "digest", "element_id", "is_poll", "is_restored", "trigger"]
 
 
 def is_poll(request: HttpRequest) -> bool:
     """Return whether a live region asks what has changed."""
     return "dp-shown" in request.GET
+
+
+def copy_number(query: Mapping[str, str]) -> int:
+    """Return the how-manieth of its kind in its page a live region says it is."""
+    given = query.get("dp-copy", "")
+    return int(given) if re.fullmatch("[1-9][0-9]{0,3}", given) else 1
 
 
 def is_restored(request: HttpRequest) -> bool:
@@ -35,6 +42,11 @@ def trigger(interval: float) -> str:
     """
     least = int(interval * 1000)
     return f"every {least + secrets.randbelow(least // 5 + 1)}ms, dp:poke"
+
+
+def element_id(mode: str, key: object, copy: int = 1) -> str:
+    """Return the id of the element in which one process is shown in one way."""
+    return f"dp-{mode}-{key}" + (f"-{copy}" if copy > 1 else "")
 
 
 def digest(parts: Sequence[Any]) -> str:

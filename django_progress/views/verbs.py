@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.decorators import decorator_from_middleware
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from .. import audit
@@ -18,12 +22,32 @@ from ..access import find, get_or_404, may_control
 from ..exceptions import ProcessActive, ProcessFinished, RetryNotPossible
 from ..models import Process, Via
 from . import api
-from .guards import for_people, for_programs, private, problem
+from .guards import for_people, for_programs, not_allowed, private, problem, wants_json
 from .leaving import go, lead_on, wanted_next
 
 __all__ = ["cancel", "retry"]
 
 Verb = Callable[[HttpRequest, Process], HttpResponse]
+View = Callable[..., HttpResponse]
+
+
+class CsrfCheck(CsrfViewMiddleware):
+    """Django's check, whose refusal a program can read."""
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:  # type: ignore[override]
+        """Refuse what Django refuses."""
+        refusal = super().process_view(request, *view)
+        if refusal is None or not wants_json(request):
+            return refusal
+        return problem(
+            403,
+            "csrf",
+            "The CSRF check failed: send the value of the CSRF cookie as the header X-CSRFToken too, and over HTTPS a "
+            "Referer or an Origin of this site.",
+        )
+
+
+checked: Callable[[View], View] = cast(Any, decorator_from_middleware(CsrfCheck))
 
 
 def verb(answer: Verb) -> Callable[..., HttpResponse]:
@@ -47,14 +71,21 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
         with audit.acting(Via.API, request.user):
             return answer(request, process)
 
-    @private
     @require_POST
+    def by_either(request: HttpRequest, key: UUID) -> HttpResponse:
+        return by_program(request, key=key) if wants_json(request) else by_form(request, key=key)
+
+    @private
+    @checked
     @wraps(answer)
     def view(request: HttpRequest, key: UUID) -> HttpResponse:
-        return by_program(request, key=key) if _wants_json(request) else by_form(request, key=key)
+        if request.method != "POST" and wants_json(request):
+            return not_allowed(request, "POST")
+        return by_either(request, key=key)
 
-    # Within the request's transaction a second click could not be repeated after a deadlock.
-    return login_not_required(transaction.non_atomic_requests(view))
+    # Checked above, and not by the middleware. Within the request's transaction a second click could not be
+    # repeated after a deadlock.
+    return login_not_required(csrf_exempt(transaction.non_atomic_requests(view)))
 
 
 @verb
@@ -62,11 +93,13 @@ def cancel(request: HttpRequest, process: Process) -> HttpResponse:
     """Ask for it to be cancelled, and return to where the visitor was: on from a wait that this has ended."""
     with suppress(ProcessFinished):
         process.cancel(by=request.user)
-    if not _wants_json(request):
+    if not wants_json(request):
         if process.is_finished and request.POST.get("waiting"):
             return lead_on(request, process)
         return go(request, wanted_next(request, process.get_absolute_url()))
-    now = Process.objects.with_now().get(pk=process.pk)
+    now = Process.objects.using(process._using).with_now().filter(pk=process.pk).first()
+    if now is None:
+        return api.not_found()  # It was removed meanwhile.
     return api.answer(now, 202 if now.is_active else 200)
 
 
@@ -76,11 +109,7 @@ def retry(request: HttpRequest, process: Process) -> HttpResponse:
     try:
         again = process.retry(by=request.user)
     except (ProcessActive, RetryNotPossible) as error:
-        if not _wants_json(request):
+        if not wants_json(request):
             return go(request, process.get_absolute_url())
         return problem(409, "still_active" if isinstance(error, ProcessActive) else "no_task", str(error))
-    return again.accepted(request) if _wants_json(request) else again.redirect_to_wait(request)
-
-
-def _wants_json(request: HttpRequest) -> bool:
-    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    return again.accepted(request) if wants_json(request) else again.redirect_to_wait(request)

@@ -22,8 +22,8 @@ from django_progress.models import Process, ShareLink
 from .people import TITLE
 
 __all__ = [
-    "ARGUMENTS", "HTMX", "JSON", "PLACED", "READING", "ask", "check_missing", "check_refusal", "is_login", "routes",
-    "rows_of", "state", "told", "url_of", "walk", "without",
+    "ANSWERED", "ARGUMENTS", "HTMX", "JSON", "PLACED", "READING", "ask", "check_missing", "check_refusal", "is_login",
+    "routes", "rows_of", "state", "told", "url_of", "walk", "without",
 ]  # fmt: skip
 
 PLACED = {
@@ -34,9 +34,13 @@ PLACED = {
     "process-wait-fragment": "page",
     "process-status-fragment": "page",
     "process-status": "json",
+    "process-result": "json",
     "process-events": "json",
+    "process-stream": "json",
     "process-cancel": "verb",
     "process-retry": "verb",
+    "process-openapi": "open",
+    "process-page-stream": "open",
     "process-shared": "link",
     "process-shared-fragment": "link",
 }
@@ -46,7 +50,11 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "json": {"key": "UUID"},
     "verb": {"key": "UUID"},
     "link": {"token": "String"},
+    "open": {},
 }
+
+ANSWERED = {"process-stream": 406}
+"""What else than 200 is answered to the tests' client, to whom streams can't be sent, of what may be seen."""
 
 HTMX = {"HX-Request": "true"}
 JSON = {"Accept": "application/json"}

@@ -65,7 +65,7 @@ def fillings(name: str, takes: tuple[str, ...], processes: list[Process], links:
 
 
 NO_PAGE = {
-    *(f"django_progress:process-{name}" for name in ("cancel", "retry")),
+    *(f"django_progress:process-{name}" for name in ("cancel", "retry", "stream", "page-stream")),
     *(f"admin:django_progress_process_{name}" for name in ("add", "cancel", "expire", "retry", "revoke")),
     *(
         f"admin:django_progress_{model}_{name}"

@@ -19,5 +19,6 @@ urlpatterns = [
     path("parcels/", page, name="parcels"),
     path("host/<int:version>/<uuid:key>/", views.host, name="host"),
     path("host/<int:version>/<uuid:key>/wilful/", views.wilful, name="wilful"),
+    path("host/<int:version>/<uuid:key>/together/", views.together, name="together"),
     path("host/<int:version>/<uuid:key>/results/", views.host_results, name="host-results"),
 ]

@@ -43,3 +43,9 @@ def host_results(request: HttpRequest, version: int, key: str) -> HttpResponse:
         return HttpResponse("<p>Only a part</p>")
     script = f"django_htmx/htmx-{version}.min.js"
     return render(request, "travel/results.html", {"process": Process.objects.get(key=key), "script": script})
+
+
+def together(request: HttpRequest, version: int, key: str) -> HttpResponse:
+    """Show a process in several ways, and all that there are, in a page whose links htmx follows."""
+    script = f"django_htmx/htmx-{version}.min.js"
+    return render(request, "travel/together.html", {"process": Process.objects.get(key=key), "script": script})

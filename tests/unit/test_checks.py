@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection, connections
+from django.middleware.csrf import CsrfViewMiddleware
 
 from django_progress.checks import check_databases, check_settings, check_surroundings
 from django_progress.conf import settings as ours
@@ -100,6 +101,18 @@ def test_surroundings(settings: Any) -> None:
     left_out = ("django_htmx", "django_celery_results")
     settings.INSTALLED_APPS = [app for app in django_settings.INSTALLED_APPS if app not in left_out]
     assert [message.id for message in check_surroundings()] == ["django_progress.E005", "django_progress.W002"]
+
+
+class OwnCsrfMiddleware(CsrfViewMiddleware): ...
+
+
+def test_forms_need_the_cookie(settings: Any) -> None:
+    usual = "django.middleware.csrf.CsrfViewMiddleware"
+    others = [name for name in settings.MIDDLEWARE if name != usual]
+    settings.MIDDLEWARE = [*others, "nowhere.Middleware"]
+    assert [message.id for message in check_surroundings()] == ["django_progress.W004"]
+    settings.MIDDLEWARE = [*others, f"{__name__}.OwnCsrfMiddleware"]
+    assert check_surroundings() == []
 
 
 def test_databases(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""That the four hot questions are answered from an index, with five thousand rows."""
+"""That the hot questions are answered from an index, with five thousand rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from django_progress.history import newest_successes
 from django_progress.models import Attempt, Event, Process
 from django_progress.status import TERMINAL, Outcome, Status
 
@@ -113,6 +114,11 @@ class TestPlans:
     def test_finished_ones_by_age(self) -> None:
         old = Process.objects.finished().filter(finished_at__lte=timezone.now() - timedelta(days=30))
         assert "dp_process_age" in plan(old.order_by("finished_at").values("pk")[:500])
+
+    def test_the_newest_successes_of_a_sort(self) -> None:
+        rare = Process.objects.order_by("pk")[3]
+        for process in (rare, Process(task_name="y", kind="x"), Process(task_name="", kind="y")):
+            assert "dp_process_usual" in plan(newest_successes(process))
 
     def test_the_plan_is_read(self) -> None:
         # What isn't indexed shows no index of ours.

@@ -66,7 +66,7 @@ def test_json_of_a_running_one() -> None:
     assert body["seq"] == fresh(process).last_seq
     assert (body["result"], body["error"], body["finished_at"]) == (None, None, None)
     assert datetime.fromisoformat(body["expires_at"]).tzinfo is not None
-    assert set(body["links"]) == {"status", "events", "page", "wait", "cancel"}
+    assert set(body["links"]) == {"status", "result", "events", "stream", "page", "wait", "cancel"}
 
 
 def test_json_of_a_failed_one_says_so_twice() -> None:
@@ -76,7 +76,7 @@ def test_json_of_a_failed_one_says_so_twice() -> None:
     assert (body["status"], body["done"]) == ("failed", True)
     assert body["error"] == {"message": "No seats left.", "reference": ""}
     assert body["messages"] == [{"key": "Error", "value": "No seats left."}]
-    assert set(body["links"]) == {"status", "events", "page", "wait", "retry", "finished"}
+    assert set(body["links"]) == {"status", "result", "events", "stream", "page", "wait", "retry", "finished"}
 
 
 def test_json_tells_nobody_what_is_for_staff() -> None:

@@ -225,5 +225,5 @@ def test_broken_broker_keeps_nobody_waiting(settings: Any, scheme: str, silent: 
         finally:
             app.conf.broker_url = url
             engines.register(before)
-    assert took < 2.5
+    assert took < 5  # Twenty waits would be ten seconds.
     assert {process.status for process in processes} == {"pending"}

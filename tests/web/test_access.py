@@ -14,7 +14,7 @@ from django_progress.models import Process
 from .conftest import HTMX, url
 
 PAGES = ["detail", "wait", "wait-fragment", "status-fragment"]
-JSON = ["status", "events"]
+JSON = ["status", "result", "events"]
 VERBS = ["cancel", "retry"]
 
 
@@ -83,7 +83,15 @@ def test_programs_of_visitors_are_told_404(db, client, process, name):
     found, missing = (ask(client, name, target, Accept="application/json") for target in (process, Missing))
 
     assert found.status_code == missing.status_code == 404
-    assert found.json() == missing.json() == {"error": {"code": "not_found", "message": "There is no such process."}}
+    assert found["Content-Type"] == missing["Content-Type"] == "application/problem+json"
+    assert found.json() == missing.json()
+    assert found.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "There is no such process.",
+        "code": "not_found",
+    }
 
 
 def test_the_lists_lead_visitors_to_the_login_page(db, client):
@@ -108,7 +116,7 @@ def test_staff_with_the_permission_see_and_may_not_change(staff, process):
     assert b"</form>" not in ask(client, "detail", process).content
     for name in VERBS:
         assert ask(client, name, process).status_code == 403
-        assert ask(client, name, process, Accept="application/json").json()["error"]["code"] == "forbidden"
+        assert ask(client, name, process, Accept="application/json").json()["code"] == "forbidden"
 
     staff.user_permissions.add(Permission.objects.get(codename="change_process"))
     assert b"</form>" in ask(client, "detail", process).content

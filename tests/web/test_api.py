@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.test import Client
+from django.utils import timezone
 
 from .conftest import imports, url
 
@@ -22,7 +26,7 @@ def test_status_of_an_active_process(mine, process):
     assert body["done"] is False
     assert body["progress"]["percent"] == 42
     assert [milestone["name"] for milestone in body["milestones"]] == ["started", "read"]
-    assert set(body["links"]) == {"status", "events", "page", "wait", "cancel"}
+    assert set(body["links"]) == {"status", "result", "events", "stream", "page", "wait", "cancel"}
 
 
 def test_status_of_a_failure_is_200(mine, process):
@@ -38,76 +42,115 @@ def test_status_of_a_failure_is_200(mine, process):
     assert b"secret" not in response.content
 
 
-def test_reading_stores_an_expiry_that_is_due(mine, start):
-    process = start(max_duration=20, expires_in=-1)
-    body = mine.get(url("status", process)).json()
+def test_result_of_what_has_succeeded(mine, process):
+    process.succeed({"rows": 3})
+    response = mine.get(url("result", process))
 
-    assert (body["status"], body["done"]) == ("expired", True)
-    process.refresh_from_db()
-    assert process.status == "expired"
-    events = mine.get(url("events", process)).json()
-    assert events["events"][-1]["type"] == "expired"
-    assert events["last_seq"] == events["events"][-1]["seq"] == body["seq"]
-
-
-def test_events_after_a_number(mine, process):
-    for number in range(5):
-        process.log(f"line {number}")
-    first = mine.get(url("events", process, "?limit=2")).json()
-    rest = mine.get(url("events", process, f"?after={first['events'][-1]['seq']}")).json()
-
-    assert [event["seq"] for event in first["events"]] == [1, 2]
-    assert [event["seq"] for event in rest["events"]] == [3, 4, 5, 6]
-    assert first["last_seq"] == 6
-    assert first["done"] is False
-    assert rest["events"][0]["id"] == f"{process.key}:3"
-    assert mine.get(url("events", process, "?after=6")).json()["events"] == []
-    assert mine.get(url("events", process, f"?after={2**63 - 1}")).json()["events"] == []
+    assert response.status_code == 200
+    assert "Retry-After" not in response
+    body = response.json()
+    assert (body["id"], body["status"], body["done"]) == (str(process.key), "succeeded", True)
+    assert (body["result"], body["error"]) == ({"rows": 3}, None)
 
 
-def test_events_end_with_the_end(mine, process):
-    process.succeed()
-    body = mine.get(url("events", process)).json()
+def test_result_of_what_goes_on_is_what_there_is_so_far(mine, process):
+    assert mine.get(url("result", process)).json()["result"] is None
+    process.set_result(["first"])
+    response = mine.get(url("result", process))
 
-    assert body["done"] is True
-    assert body["events"][-1]["type"] == "succeeded"
-    assert body["events"][-1]["seq"] == body["last_seq"]
-
-
-@pytest.mark.parametrize("after", ["-1", "abc", "1" + "0" * 30, "", "1.5", "+1", " 1", "٣", "1" * 5000])
-def test_an_after_that_is_no_number_is_refused(mine, process, after):
-    response = mine.get(url("events", process), {"after": after})
-
-    assert response.status_code == 400
-    error = response.json()["error"]
-    assert error["code"] == "invalid_after"
-    assert "last_seq" in error["message"]
+    assert (response.status_code, response["Retry-After"]) == (200, "1")
+    assert (response.json()["result"], response.json()["done"]) == (["first"], False)
 
 
-@pytest.mark.parametrize(("limit", "count"), [("0", 1), ("1", 1), ("3", 3), ("1000000000", 500), ("1" + "0" * 30, 500)])
-def test_the_limit_is_kept_within_bounds(mine, process, limit, count):
-    from django_progress.models import Event
+def test_result_of_a_failure_is_200_and_says_why(mine, process):
+    process.fail(ValueError("/etc/secret"))
+    response = mine.get(url("result", process))
 
-    Event.objects.bulk_create(
-        Event(process=process, seq=seq, type="log", happened_at=process.created_at) for seq in range(2, 602)
+    assert response.status_code == 200
+    assert response.json()["error"]["reference"] == process.error_reference
+    assert b"secret" not in response.content
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("name", ["status", "result"])
+def test_what_is_known_already_is_not_sent_again(mine, process, name, method):
+    ask = getattr(mine, method)
+    first = ask(url(name, process))
+    etag = first["ETag"]
+    for known in (etag, etag.removeprefix("W/"), f"W/{etag.removeprefix('W/')}", f'"other", {etag}', "*"):
+        again = ask(url(name, process), headers={"If-None-Match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (again["ETag"], again["Retry-After"]) == (etag, "1")
+        assert again["Cache-Control"] == "private, no-store"
+        assert "Content-Type" not in again
+
+    process.set_result("new")
+    changed = ask(url(name, process), headers={"If-None-Match": etag})
+    assert changed.status_code == 200
+    assert changed["ETag"] != etag
+
+
+@pytest.fixture
+def executing(start):
+    """One whose task executes, and that can tell when it will be done."""
+    process = start(
+        task=imports,
+        status="running",
+        attempt_token="t" * 32,
+        attempt_number=1,
+        current=10,
+        rate=0.01,
+        samples=5,
+        quiet=5,
     )
-    type(process).objects.filter(pk=process.pk).update(last_seq=601)
+    type(process).objects.filter(pk=process.pk).update(total=100)
+    process.attempt_set.create(number=1, attempt_number=1, token="t" * 32, started_at=process.created_at)
+    return process
 
-    assert len(mine.get(url("events", process), {"limit": limit}).json()["events"]) == count
-    assert len(mine.get(url("events", process)).json()["events"]) == 100
+
+def test_the_passing_of_time_is_no_news(mine, executing, monkeypatch):
+    first = mine.get(url("status", executing))
+    assert first["ETag"].startswith('W/"')
+    known = {"If-None-Match": first["ETag"]}
+
+    monkeypatch.setattr(type(executing), "now", property(lambda self: timezone.now() + timedelta(seconds=30)))
+    later = mine.get(url("status", executing))
+    before, after = first.json(), later.json()
+    assert before["quiet_seconds"] + 30 <= after["quiet_seconds"]
+    assert before["progress"]["eta_seconds"] - 30 >= after["progress"]["eta_seconds"]
+    assert later["ETag"] == first["ETag"]
+    assert mine.get(url("status", executing), headers=known).status_code == 304
+
+    type(executing).objects.filter(pk=executing.pk).update(current=11)
+    assert mine.get(url("status", executing), headers=known).status_code == 200
+
+
+def test_an_etag_is_of_one_language(mine, user):
+    from django.utils.translation import gettext_lazy
+
+    from django_progress.models import Process
+
+    process = Process.objects.start(gettext_lazy("Yes"), owner=user)
+    etags = {mine.get(url("status", process), headers={"Accept-Language": code})["ETag"] for code in ("en", "de")}
+
+    assert len(etags) == 2
+
+
+def test_retry_after_follows_what_such_processes_have_taken(mine, start):
+    from django_progress import history
+
+    history.forget()
+    for _ in range(3):
+        start(kind="report", age=21).succeed()
+    process = start(kind="report", age=8)
+    assert [mine.get(url(name, process))["Retry-After"] for name in ("status", "result")] == ["13", "13"]
+    assert process.accepted(None)["Retry-After"] == "13"
+    history.forget()
 
 
 @pytest.mark.parametrize("limit", ["-1", "many", ""])
 def test_a_limit_that_is_no_number_is_refused(mine, process, limit):
-    assert mine.get(url("events", process), {"limit": limit}).json()["error"]["code"] == "invalid_limit"
-
-
-def test_events_committed_after_the_row_was_read_come_with_the_next_request(mine, process):
-    from django_progress.models import Event
-
-    Event.objects.create(process=process, seq=2, type="log", happened_at=process.created_at)
-
-    assert [event["seq"] for event in mine.get(url("events", process)).json()["events"]] == [1]
+    assert mine.get(url("events", process), {"limit": limit}).json()["code"] == "invalid_limit"
 
 
 def test_cancel_by_a_program(mine, process):
@@ -117,6 +160,19 @@ def test_cancel_by_a_program(mine, process):
     assert response.json()["status"] == "cancelled"
     again = mine.post(url("cancel", process), headers={"Accept": "application/json"})
     assert (again.status_code, again.json()["seq"]) == (200, response.json()["seq"])
+
+
+def test_what_is_removed_while_it_is_cancelled_is_not_found(mine, process, monkeypatch):
+    cancel = type(process).cancel
+
+    def removed(self, **options):
+        cancel(self, **options)
+        type(self).objects.filter(pk=self.pk).delete()
+
+    monkeypatch.setattr(type(process), "cancel", removed)
+    response = mine.post(url("cancel", process), headers={"Accept": "application/json"})
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 def test_cancel_of_a_running_task_is_asked_for(mine, start):
@@ -147,16 +203,39 @@ def test_retry_that_is_not_possible_says_why(mine, start, process):
     process.succeed()
     taskless = mine.post(url("retry", process), headers={"Accept": "application/json"})
 
-    assert (active.status_code, active.json()["error"]["code"]) == (409, "still_active")
-    assert (taskless.status_code, taskless.json()["error"]["code"]) == (409, "no_task")
+    assert (active.status_code, active.json()["code"]) == (409, "still_active")
+    assert (taskless.status_code, taskless.json()["code"]) == (409, "no_task")
 
 
-@pytest.mark.parametrize("name", ["status", "events"])
+@pytest.mark.parametrize("name", ["status", "result", "events"])
 def test_reading_takes_few_queries(mine, process, name, django_assert_max_num_queries):
     with django_assert_max_num_queries(4):
         mine.get(url(name, process))
 
 
-@pytest.mark.parametrize("name", ["status", "events", "detail", "wait", "list", "wait-fragment"])
+@pytest.mark.parametrize("name", ["status", "result", "events", "detail", "wait", "list", "wait-fragment"])
 def test_reading_is_by_get(mine, process, name):
     assert mine.post(url(name, None if name == "list" else process)).status_code == 405
+
+
+@pytest.mark.parametrize("name", ["status", "result", "events", "openapi"])
+@pytest.mark.parametrize("method", ["post", "put", "delete", "options"])
+def test_other_methods_are_refused_in_json(user, process, name, method):
+    # Not by the CSRF check, which answers in HTML.
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    response = getattr(client, method)(url(name, None if name == "openapi" else process))
+
+    assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+    assert response["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+def test_verbs_are_refused_by_other_methods_in_json(mine, process, name, method):
+    response = getattr(mine, method)(url(name, process), headers={"Accept": "application/json"})
+
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert response.json()["code"] == "method_not_allowed"
+    assert getattr(mine, method)(url(name, process))["Content-Type"] != "application/problem+json"

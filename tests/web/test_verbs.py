@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 
 from django_progress.models import Process
@@ -30,6 +31,67 @@ def test_csrf_is_checked(user, process, name, accept):
     assert client.post(url(name, process), headers={"Accept": accept}).status_code == 403
     process.refresh_from_db()
     assert process.status == "running"
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+def test_a_program_is_told_in_json_that_the_csrf_check_failed(user, process, name):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    response = client.post(url(name, process), headers={"Accept": "application/json"})
+
+    assert response.status_code == 403
+    assert response["Content-Type"] == "application/problem+json"
+    assert (response.json()["code"], response.json()["status"]) == ("csrf", 403)
+    assert response["Cache-Control"] == "private, no-store"
+
+
+SECRET = "s" * 32
+HTTPS = {"Referer": "https://testserver/"}
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize(
+    ("secure", "headers", "passes"),
+    [
+        (False, {"X-CSRFToken": SECRET}, True),
+        (False, {"X-CSRFToken": "t" * 32}, False),
+        (False, {"X-CSRFToken": ""}, False),
+        (False, {"X-CSRFToken": SECRET, "Origin": "http://testserver"}, True),
+        (False, {"X-CSRFToken": SECRET, "Origin": "http://evil.example"}, False),
+        (False, {"X-CSRFToken": SECRET, "Origin": "null"}, False),
+        (True, {"X-CSRFToken": SECRET}, False),
+        (True, {"X-CSRFToken": SECRET, **HTTPS}, True),
+        (True, {"X-CSRFToken": SECRET, "Referer": "https://evil.example/"}, False),
+        (True, {"X-CSRFToken": SECRET, "Referer": "http://testserver/"}, False),
+    ],
+)
+@pytest.mark.parametrize("middleware", [True, False])
+def test_the_csrf_check_is_as_strict_as_djangos(user, process, settings, middleware, secure, headers, passes, accept):
+    if not middleware:
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    client.cookies["csrftoken"] = SECRET
+    response = client.post(url("cancel", process), headers={"Accept": accept, **headers}, secure=secure)
+    who = {"username": "ada", "password": "secret"}
+    login = client.post("/accounts/login/", who, headers={"Accept": accept, **headers}, secure=secure)
+
+    assert (response.status_code != 403) == (login.status_code != 403) == passes
+    process.refresh_from_db()
+    assert process.status == ("cancelled" if passes else "running")
+
+
+def teapot(request, reason=""):
+    return HttpResponse(reason, status=418)
+
+
+def test_a_failure_view_of_the_project_is_shown_to_people(user, process, settings):
+    settings.CSRF_FAILURE_VIEW = f"{__name__}.teapot"
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+
+    assert client.post(url("cancel", process)).status_code == 418
+    assert client.post(url("cancel", process), headers={"Accept": "application/json"}).status_code == 403
 
 
 def test_the_form_on_the_page_is_accepted(user, process):

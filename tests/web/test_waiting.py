@@ -15,6 +15,7 @@ from .conftest import HTMX, imports, url
 from .test_fragments import poll, polled
 
 NOBODY = "No worker is taking this kind of work at the moment."
+LONGER = "This is taking longer than usual; others took about 2 min."
 
 
 @pytest.fixture
@@ -276,6 +277,39 @@ def test_none_of_it_is_announced(mine, pending, running, worker):
 def running_again(running, **options):
     Attempt.objects.update(token="before")
     return running(**options)
+
+
+# -- longer than usual ---------------------------------------------------------------------
+
+
+def took(start, *seconds):
+    """Write down others of the same sort that have succeeded."""
+    for length in seconds:
+        process = start(task=imports)
+        begun = timezone.now() - timezone.timedelta(seconds=5_000)
+        Process.objects.filter(pk=process.pk).update(
+            status="succeeded", due_at=None, created_at=begun, finished_at=begun + timezone.timedelta(seconds=length)
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"age": 200}, LONGER),
+        ({"age": 170}, ""),
+        ({"age": 200, "quiet": 40}, f"{LONGER} Still working; last news 30 s ago."),
+        ({"age": 200, "cancel": True}, ""),
+        ({"age": 200, "lease": -1}, "If it doesn't come back, this will end as failed."),
+    ],
+)
+def test_what_takes_longer_than_usual_says_so(mine, start, running, options, said):
+    took(start, 100, 120, 300)
+    assert shown(mine, running(**options)) == said
+
+
+def test_two_are_no_habit(mine, start, running):
+    took(start, 100, 120)
+    assert shown(mine, running(age=200)) == ""
 
 
 # -- what it costs -------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from django_progress import doctor, inspection, publishing
 from django_progress.doctor import Finding, Level
 from django_progress.invariants import MARGIN, Violation, violations
 from django_progress.models import Process
+from django_progress.push import reaching
 
 SHOWN = 100
 """Violations that are told one by one."""
@@ -49,10 +50,11 @@ class Command(BaseCommand):
         if using not in connections:
             raise CommandError(f"There is no database {using!r} in DATABASES.")
         if options["invariants"]:
-            found = violations(using, broker=not options["no_broker"], margin=options["margin"])
-            self._tell_violations(found, using, options["json"])
+            violated = violations(using, broker=not options["no_broker"], margin=options["margin"])
+            self._tell_violations(violated, using, options["json"])
         else:
-            self._tell_findings(list(chain(doctor.examine(using), inspection.examine(using))), options["json"])
+            found = chain(doctor.examine(using), inspection.examine(using), reaching.examine())
+            self._tell_findings(list(found), options["json"])
 
     def _tell_findings(self, findings: list[Finding], as_json: bool) -> None:
         if as_json:

@@ -5,7 +5,8 @@
 (() => {
   "use strict";
   if (window.djangoProgress) return;
-  window.djangoProgress = true;
+  // What stream.js uses, where it is there; and at the end, what it gives.
+  const api = (window.djangoProgress = { polled, brought, hear, poke, interval: () => 0, changed: () => {} });
 
   const HIDDEN_INTERVAL = 15_000;
   const script = document.currentScript;
@@ -13,7 +14,8 @@
   const homes = new WeakMap(); // live region → the box that it stands, or stood, in
   const seen = new WeakMap(); // box → the live region that was shown last
   const kept = new WeakMap(); // box → name of a <details> → whether it is open
-  const asked = new WeakMap(); // live region → when it polled last
+  const heard = new WeakMap(); // box → when it polled last, or a stream last brought something
+  const asking = new WeakMap(); // live region that polls now → whether it is to poll again after that
   const strange = new WeakSet(); // live regions whose last answer was none of ours
   let isBrought = false;
   const failures = new WeakMap(); // box → failed polls in a row
@@ -52,7 +54,10 @@
       if (region) region.textContent = live.dataset.said;
     }
     for (const details of live.querySelectorAll("details[data-dp-keep]")) {
-      const open = kept.get(box) && kept.get(box).get(details.dataset.dpKeep);
+      const name = details.dataset.dpKeep;
+      // As it was last, of which the browser may not have told yet.
+      const last = before && before.querySelector(`details[data-dp-keep="${name}"]`);
+      const open = last ? last.open : kept.get(box) && kept.get(box).get(name);
       if (open !== undefined) details.open = open;
     }
     // Beside the live region, too: what stands there doesn't change, but is in the server's time zone.
@@ -101,6 +106,7 @@
     for (const record of records) {
       for (const node of record.addedNodes) if (node.nodeType === Node.ELEMENT_NODE && node.isConnected) look(node);
     }
+    api.changed();
   }).observe(document.documentElement, { childList: true, subtree: true });
 
   document.addEventListener(
@@ -117,14 +123,27 @@
     true,
   );
 
+  /* Take a live region that did not come by htmx, but by a stream. */
+  function brought(live) {
+    arrived(live);
+    hear(live);
+    connected(homes.get(live), 0);
+    if (window.htmx) window.htmx.process(live);
+  }
+
   // -- polls --------------------------------------------------------------------------
+
+  /* Return the live regions that ask for themselves, and not for the page around them. */
+  function polled() {
+    return [...document.querySelectorAll('[data-dp-live][hx-get][hx-target="this"]')];
+  }
 
   const isLive = (element) => element instanceof Element && element.hasAttribute("data-dp-live");
   const listen = (names, handle) => names.forEach((name) => document.addEventListener(name, handle));
 
   /* Return what an event of htmx 2 or of htmx 4 is about. */
   function told(event) {
-    const { ctx, xhr, elt, serverResponse } = event.detail || {};
+    const { ctx, xhr, elt, requestConfig, serverResponse } = event.detail || {};
     if (ctx) {
       const response = ctx.response;
       return {
@@ -135,7 +154,8 @@
       };
     }
     return {
-      element: elt,
+      // Where that has been replaced meanwhile, elt is what it stood in.
+      element: (requestConfig && requestConfig.elt) || elt,
       status: xhr ? xhr.status : 0,
       redirect: xhr && xhr.readyState >= 2 ? xhr.getResponseHeader("HX-Redirect") : null,
       text: serverResponse || "",
@@ -164,14 +184,35 @@
   listen(["htmx:beforeRequest", "htmx:before:request"], (event) => {
     const { element } = told(event);
     if (!isLive(element)) return;
-    const now = Date.now();
-    if (document.hidden && now - (asked.get(element) || 0) < HIDDEN_INTERVAL) event.preventDefault();
-    else asked.set(element, now);
+    const interval = document.hidden ? HIDDEN_INTERVAL : api.interval(element);
+    if (Date.now() - (heard.get(boxOf(element)) || 0) < interval) event.preventDefault();
+    else {
+      hear(element);
+      asking.set(element, false);
+    }
   });
 
+  /* Return by what to remember when a live region was last heard of; of a page around it that isn't known. */
+  function boxOf(live) {
+    return live.getAttribute("hx-target") === "this" ? homes.get(live) || live : live;
+  }
+
+  function hear(live) {
+    heard.set(boxOf(live), Date.now());
+  }
+
+  /* Have live regions poll at once, however lately they did. */
+  function poke(regions) {
+    for (const live of regions) {
+      heard.delete(boxOf(live));
+      // What is asked already may be answered as it was before.
+      if (asking.has(live)) asking.set(live, true);
+      else live.dispatchEvent(new Event("dp:poke"));
+    }
+  }
+
   function wakeUp() {
-    if (document.hidden) return;
-    for (const live of document.querySelectorAll("[data-dp-live][hx-get]")) live.dispatchEvent(new Event("dp:poke"));
+    if (!document.hidden) poke(document.querySelectorAll("[data-dp-live][hx-get]"));
   }
   document.addEventListener("visibilitychange", wakeUp);
   window.addEventListener("pageshow", (event) => event.persisted && wakeUp());
@@ -179,7 +220,7 @@
   /* Leave the wait page behind: the back button would lead to it, and from there here again. */
   listen(["htmx:beforeOnLoad", "htmx:before:response"], (event) => {
     const { element, redirect } = told(event);
-    if (!isLive(element) || !redirect || !element.closest("[data-dp-page]")) return;
+    if (!isLive(element) || !redirect || !(homes.get(element) || element).closest("[data-dp-page]")) return;
     event.preventDefault();
     location.replace(redirect);
   });
@@ -203,18 +244,28 @@
 
   listen(["htmx:afterRequest", "htmx:finally:request"], (event) => {
     const { element, status } = told(event);
-    if (!isLive(element) || document.hidden) return;
+    if (!isLive(element)) return;
+    const isAskedAgain = asking.get(element);
+    asking.delete(element);
+    if (document.hidden) return;
     const ok = status >= 200 && status < 400 && !strange.delete(element);
     const box = homes.get(element);
     if (!box || !box.isConnected) return;
-    const count = ok ? 0 : (failures.get(box) || 0) + 1;
-    failures.set(box, count);
     const isGone = status === 404;
+    if (!ok) heard.delete(boxOf(element));
+    connected(box, ok ? 0 : (failures.get(box) || 0) + 1, isGone);
+    if (isGone && element.isConnected) stop(element);
+    // htmx 4 says this before it has put the answer in its place, htmx 2 after that.
+    else if (isAskedAgain) setTimeout(() => poke(polled().filter((live) => homes.get(live) === box)), 50);
+  });
+
+  /* Say, or no longer say, that there is no connection, or nothing at its other end. */
+  function connected(box, count, isGone = false) {
+    failures.set(box, count);
     for (const note of box.querySelectorAll("[data-dp-trouble]")) {
       note.hidden = note.dataset.dpTrouble === "gone" ? !isGone : isGone || count < 2;
     }
-    if (isGone && element.isConnected) stop(element);
-  });
+  }
 
   /* Ask no more: both versions stop with the element that asked. */
   function stop(live) {
@@ -226,6 +277,7 @@
   // -----------------------------------------------------------------------------------
 
   look(document.documentElement);
+  document.dispatchEvent(new Event("dp:ready"));
   if (document.readyState === "complete") {
     bringHtmx();
   } else {
