@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from tests import services
 
-__all__ = ["HOST", "Server", "SilentPort", "find_program", "launch", "refused_port"]
+__all__ = ["HOST", "Server", "SilentPort", "find_program", "heed_interrupts", "launch", "refused_port"]
 
 HOST = "127.0.0.1"
 # Debian keeps PostgreSQL's off the PATH, and puts a script that changes the user before RabbitMQ's.
@@ -55,11 +55,17 @@ def refused_port() -> int:
         return int(free.getsockname()[1])
 
 
+def heed_interrupts() -> None:
+    """Take SIGINT as a terminal's user expects: a shell has what it starts in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def launch(command: list[str], *, cwd: Path, env: Mapping[str, str], log: IO[bytes], **options: Any) -> Popen[bytes]:
     """Start a program that leads a process group of its own and is killed when this program ends, however it does."""
 
     def end_with_parent() -> None:
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        heed_interrupts()
 
     def start() -> Popen[bytes]:
         return Popen(

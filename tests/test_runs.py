@@ -40,7 +40,7 @@ def test_examples(broker: Broker, client: Client, tmp_path: Path) -> None:
         search = Process.objects.get(kind="flight-search")
         connecting = tasks.connect.using(retry_delay=0.2).start(None, str(tmp_path / "calls"))
         # No attempt is left to come before the deadline.
-        hopeless = tasks.connect.using(retry_delay=0.5, max_duration=1.2).start(None, "unreachable")
+        hopeless = tasks.connect.using(retry_delay=1, max_duration=5).start(None, "unreachable")
         counting = tasks.import_rows.start(None, upload_id=3)
 
         assert ended(search).result == ["via Lisbon"]

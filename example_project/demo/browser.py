@@ -61,8 +61,9 @@ class Browser:
 
     def __init__(self, site: str) -> None:
         self.site = site
+        self.cookies = CookieJar()
         self.opener = urllib.request.build_opener(
-            urllib.request.HTTPCookieProcessor(CookieJar()), _NoRedirects(), urllib.request.ProxyHandler({})
+            urllib.request.HTTPCookieProcessor(self.cookies), _NoRedirects(), urllib.request.ProxyHandler({})
         )
 
     def open(self, url: str, data: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None) -> Page:

@@ -23,6 +23,8 @@ STARTING = 60.0
 """Seconds in which a service must be ready."""
 STOPPING = 15.0
 """Seconds in which it must have ended when it is asked to. Celery takes five even when it has nothing to do."""
+LAST_WORDS = 3
+"""Seconds in which the server may finish what it is answering; open streams end by themselves."""
 
 
 class Service:
@@ -79,11 +81,16 @@ def run(data_dir: Path, port: int, *, patience: float = STOPPING) -> Iterator[li
     environ = _environ(data_dir, port)
     logs = data_dir / "logs"
     logs.mkdir(exist_ok=True)
+    server_command = ["uvicorn", "example_project.asgi:application", "--host", HOST, "--port", str(port)]
     worker_command = ["celery", "--app", "example_project", "worker", "--concurrency", "2", "--loglevel", "INFO"]
     services: list[Service] = []
     try:
         server = Service(
-            "server", ["django", "runserver", "--noreload", f"{HOST}:{port}"], environ, logs / "server.log"
+            "server",
+            # Django knows nothing of ASGI's "lifespan".
+            [*server_command, "--lifespan", "off", "--timeout-graceful-shutdown", str(LAST_WORDS)],
+            environ,
+            logs / "server.log",
         )
         services.append(server)
         worker = Service(

@@ -8,13 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.core.management import CommandError
+from django.urls import resolve, reverse
 
+from example_project import demo_user
 from example_project.demo import services
-from example_project.demo.browser import Page
+from example_project.demo.browser import Browser, Page
 from example_project.demo.drawing import Drawing, describe
+from tests.server import heed_interrupts
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATUS = {
@@ -33,6 +38,7 @@ def demo(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heed_interrupts,
     )
 
 
@@ -47,6 +53,17 @@ def left_behind(data_dir: Path) -> list[str]:
         except OSError:
             pass
     return found
+
+
+def open_stream(site: str) -> Any:
+    """Start a process as the demo's user, and return the open answer of its stream."""
+    browser = Browser(site.rstrip("/"))
+    page = browser.submit(browser.get("/login/"), {"username": demo_user.USERNAME, "password": demo_user.PASSWORD})
+    assert page.location
+    started = browser.submit(browser.get("/import/"), {"source": "all"})
+    key = resolve(started.location).kwargs["key"]
+    address = reverse("django_progress:process-stream", args=[key])
+    return browser.opener.open(urljoin(site, address), timeout=30)
 
 
 @pytest.mark.worker
@@ -71,8 +88,13 @@ def test_demo_stops_what_it_started(tmp_path: Path, number: signal.Signals) -> N
             break
     assert any("The gallery is at http://127.0.0.1:" in line for line in lines), "".join(lines)
     assert len(left_behind(tmp_path)) >= 4  # demo, server, worker and its children
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    site = next(word for line in lines for word in line.split() if word.startswith("http://"))
+    with open_stream(site) as stream:
+        # It is served by ASGI, and somebody who looks doesn't keep it from ending.
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        assert stream.readline().startswith(b"retry: ")
+        process.send_signal(number)
+        process.communicate(timeout=60)
     assert process.returncode == 0
     assert left_behind(tmp_path) == []
 

@@ -1,0 +1,1 @@
+"""What live streams cost: see ``__main__.py``."""
