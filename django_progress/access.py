@@ -21,7 +21,8 @@ from .models import Process, Share
 from .querysets import UNSEEN, ProcessQuerySet
 
 __all__ = [
-    "UNSEEN", "Policy", "Who", "find", "get_or_404", "may_control", "may_see", "policy", "visible_to", "who_asks",
+    "UNSEEN", "Policy", "Who", "find", "get_or_404", "may_control", "may_see", "policy", "visible_among", "visible_to",
+    "who_asks",
 ]  # fmt: skip
 
 EVERYTHING = Q(pk__isnull=False)
@@ -49,7 +50,8 @@ class Policy:
     """Answers both questions, for lists by a condition and for one process by the same condition.
 
     To change the rules, override ``viewable()`` or ``controllable()`` and name the class in
-    ``ACCESS_POLICY``. Whoever may control a process should be able to view it.
+    ``ACCESS_POLICY``. Whoever may control a process should be able to view it. They are only
+    asked about whole processes: the steps of a workflow, which nobody owns, go by that.
     """
 
     def viewable(self, who: Who) -> Q:
@@ -73,12 +75,14 @@ class Policy:
 
     def may_view(self, who: Who, process: Process) -> bool:
         """Say whether ``who`` may see ``process``: without a query for those it belongs to."""
+        process = process.parent or process
         if type(self).viewable is Policy.viewable and self.owns(who, process):
             return True
         return self._meets(self.viewable(who), process)
 
     def may_control(self, who: Who, process: Process) -> bool:
         """Say whether ``who`` may cancel, retry and share ``process``."""
+        process = process.parent or process
         if type(self).controllable is Policy.controllable and self.owns(who, process):
             return True
         return self._meets(self.controllable(who), process)
@@ -126,24 +130,34 @@ def who_asks(request: HttpRequest) -> Who:
 
 
 def visible_to(request: HttpRequest) -> ProcessQuerySet:
-    """Return the processes that whoever asks may see."""
-    return Process.objects.filter(policy().viewable(who_asks(request)))
+    """Return the processes that whoever asks may see; the steps of workflows are reached through these."""
+    return Process.objects.whole().filter(policy().viewable(who_asks(request)))
+
+
+def visible_among(request: HttpRequest, **which: Any) -> dict[int, UUID]:
+    """Return those that whoever asks may see of some processes, steps of workflows too: their keys by their pks."""
+    seen = visible_to(request)
+    steps = Process.objects.filter(parent__in=seen)
+    return dict([*seen.filter(**which).values_list("pk", "key"), *steps.filter(**which).values_list("pk", "key")])
 
 
 def may_see(request: HttpRequest, process: Process) -> bool:
-    """Return whether it is one of those."""
-    return policy().may_view(who_asks(request), process)
+    """Return whether it is one of those, or a step of one."""
+    return policy().may_view(who_asks(request), process.parent or process)
 
 
 def may_control(request: HttpRequest, process: Process) -> bool:
-    """Return whether whoever asks may cancel, retry and share it."""
-    return policy().may_control(who_asks(request), process)
+    """Return whether whoever asks may cancel, retry and share it, or the workflow that it is a step of."""
+    return policy().may_control(who_asks(request), process.parent or process)
 
 
 def find(request: HttpRequest, key: UUID) -> Process | None:
     """Return the process if it may be seen, with its expiry stored if that is due."""
     seen = visible_to(request)
     process = look_up(seen, key=key)
+    if process is None:
+        # A condition of a policy says nothing about the steps of a workflow: they are seen by whoever sees that.
+        process = look_up(Process.objects.filter(parent__in=seen), key=key)
     if process is not None:
         hide_later(seen, process)
     return process

@@ -10,8 +10,9 @@ class DjangoProgressConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, engines, owning, tasks, worker  # noqa: F401
+        from . import checks, coordination, engines, owning, tasks, worker, workflows  # noqa: F401
         from .push import sending
 
         engines.register(tasks.CeleryEngine())
+        coordination.register(workflows.Workflows())
         sending.install()

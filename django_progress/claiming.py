@@ -15,6 +15,7 @@ from django.db import connections, router, transaction
 
 from . import execution, failpoints, values
 from .clock import read as read_clock
+from .coordination import get_coordinator
 from .models import Event, Process
 from .retrying import retried
 from .status import Status
@@ -62,6 +63,8 @@ def _take(
     lease, beat = process.lease_terms
     committed = not connections[process._using].in_atomic_block
     with transaction.atomic(using=process._using):
+        if process.parent_id is not None and not _may_begin(process):
+            return None
         if process._write(guard, changes, event) is None:
             # Once more after the connection was cut: it may have been just after the commit.
             attempt = process._attempts().executing().filter(token=token, process__attempt_token=token).first()
@@ -86,6 +89,8 @@ def _take(
                 lease_until=now + timedelta(seconds=lease),
                 timeout_at=now + timedelta(seconds=process.attempt_timeout) if process.attempt_timeout else None,
             )
+            if process.parent_id is not None:
+                get_coordinator().began(process)
     executing = execution.Execution(
         process_id=process.pk,
         attempt_id=attempt.pk,
@@ -99,6 +104,14 @@ def _take(
     )
     process.__dict__["_bound"] = executing
     return executing
+
+
+def _may_begin(step: Process) -> bool:
+    """Lock the workflow of a step, and say whether it still goes on: what is over begins nothing more."""
+    if not step._hold_parent():
+        return False
+    workflow = Process.objects.using(step._using).with_now().get(pk=step.parent_id or 0)
+    return workflow.is_active
 
 
 def _begins_at(process: Process) -> Event:

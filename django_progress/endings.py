@@ -14,7 +14,8 @@ from django.utils.translation import gettext_noop
 
 from . import addresses, audit, errors, nudges, values
 from .clock import DatabaseNow
-from .exceptions import ProcessActive, ProcessFinished
+from .coordination import get_coordinator
+from .exceptions import ProcessActive, ProcessFinished, ProgressError
 from .guarding import EXPIRED_TEXT
 from .retrying import retried
 from .status import TERMINAL, Outcome, Status, sources
@@ -45,6 +46,11 @@ TOO_LATE_TEXT = gettext_noop("It had finished before it could be cancelled.")
 
 class Endings(Tracking):
     """How a process ends."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def is_finished(self) -> bool: ...
 
     def succeed(self, result: Any = UNSET, *, redirect_url: str | None = None) -> None:
         """End it well, leaving ``result`` (JSON) if one is given.
@@ -135,7 +141,8 @@ class Endings(Tracking):
         """Start the same work again as a new process, and return it.
 
         While that one is active, retrying again returns it: a double click is harmless.
-        Raises ``ProcessActive`` while this one still runs, ``RetryNotPossible`` without a task.
+        Raises ``ProcessActive`` while this one still runs, and ``RetryNotPossible`` without a
+        task, or for a workflow that isn't defined here or no longer takes these arguments.
         """
         return self.__class__._default_manager.db_manager(self._using).start_again(self, by=by)  # type: ignore[attr-defined, no-any-return]
 
@@ -144,8 +151,12 @@ class Endings(Tracking):
     @retried
     def remove(self, by: Any = None) -> None:
         """Delete a finished process with its events. Raises ``ProcessActive`` for one that has not finished."""
+        if self.parent_id is not None:
+            raise ProgressError("This is a step of a workflow, and is deleted with it; remove the workflow's process.")
         self._expire_if_overdue()
         rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
+        if self.workflow and self.is_finished and not get_coordinator().wind_up(self):
+            raise ProcessActive
         with transaction.atomic(using=self._using):
             row = rows.select_for_update().filter(pk=self.pk).first()
             if row is None:

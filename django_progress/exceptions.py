@@ -39,7 +39,7 @@ class ProcessActive(ProgressError):
 
 
 class RetryNotPossible(ProgressError):
-    """This process has no task that could be run again; start a new one instead."""
+    """This process has no task of its own that could be run again; start a new one, or retry the whole workflow."""
 
 
 class IdempotencyConflict(ProgressError):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .conf import settings
 
-__all__ = ["Execution", "MilestoneReached", "Numbers", "Ticks", "current"]
+__all__ = ["NOTHING", "Execution", "MilestoneReached", "Numbers", "Ticks", "current"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class Numbers(NamedTuple):
     current: float | None
     total: float | None
     unit: str | None
+
+
+NOTHING = Numbers(0.0, None, None, None)
 
 
 class Sampled(NamedTuple):

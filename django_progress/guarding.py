@@ -13,6 +13,7 @@ from django.utils.translation import gettext_noop
 from . import beside, execution, failpoints, signals
 from .clock import DatabaseNow
 from .conf import settings
+from .coordination import get_coordinator
 from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
 from .retrying import retried
 from .status import ACTIVE, Outcome, Status, sources
@@ -35,6 +36,8 @@ class Guarded:
         last_seq: int
         revision: int
         executions: int
+        parent_id: int | None
+        workflow: str
         current: float
         total: float | None
         percent_peak: float
@@ -66,6 +69,21 @@ class Guarded:
     def _locked(self, *fields: str) -> Process | None:
         rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
         return rows.select_for_update().only(*fields).filter(pk=self.pk).first()  # type: ignore[no-any-return]
+
+    def _hold_parent(self, *, wait: bool = True) -> bool:
+        """Lock the workflow that it is a step of: always before the step's own row.
+
+        Return whether it was there, and free if that isn't waited for; nothing is locked for any other process.
+        """
+        if self.parent_id is None:
+            return True
+        features = connections[self._using].features
+        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
+        lock = rows.select_for_update(
+            skip_locked=not wait and features.has_select_for_update_skip_locked,
+            no_key=features.has_select_for_no_key_update,
+        )
+        return bool(lock.filter(pk=self.parent_id).only("pk").exists())
 
     def _has_room(self) -> bool:
         return bool(self.last_seq < settings.MAX_EVENTS)
@@ -122,6 +140,8 @@ class Guarded:
                 ticks.give_back(1)
         if written is not None:
             self._apply(written, changes)
+            if self.parent_id is not None and numbers != execution.NOTHING:
+                self._on_commit(partial(get_coordinator().reported, self))
             executing = self._execution()
             if executing is not None and beside.alias.get() is None:
                 self._in_the_callers(executing)
@@ -222,6 +242,7 @@ class Guarded:
             **changes,
         }
         with transaction.atomic(using=self._using):
+            self._hold_parent()
             if self._write(guard, changes, event) is None:
                 return False
             self._attempts().executing().filter(process_id=self.pk).update(
@@ -233,8 +254,11 @@ class Guarded:
                 # Nobody has seen this event yet, and from now on nobody can ask any more.
                 events = self.event_set.using(self._using).filter(seq=self.last_seq)
                 events.update(message=late.message, details=late.details)
+            if self.parent_id is not None or self.workflow:
+                get_coordinator().ended(self)
             failpoints.reach("end.before_commit")
-            self._on_commit(partial(signals.process_finished.send_robust, self.__class__, process=self))
+            if self.parent_id is None:
+                self._on_commit(partial(signals.process_finished.send_robust, self.__class__, process=self))
         return True
 
     def _was_asked_to_cancel(self) -> bool:
@@ -255,6 +279,8 @@ class Guarded:
 
         Without ``wait``, a row that somebody holds is left to the next who looks.
         """
+        if self.parent_id is not None:
+            return False  # The deadline is the workflow's.
         event = NewEvent(Status.EXPIRED.value, message=EXPIRED_TEXT, translatable=True)
         guard = Guard(sources(Status.EXPIRED), in_time=False, overdue=True)
         if wait:

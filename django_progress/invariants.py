@@ -1,8 +1,8 @@
 """The checker: what must be true of the database and the broker, whatever happened before.
 
-It asks for the invariants I1 to I4 and I6 of docs/architecture.md; I5 is about the outbox,
-which isn't there yet. What the database's own constraints forbid (two events with one
-number, a count below zero) is not asked again.
+It asks for the invariants I1 to I4 and I6 of docs/architecture.md, of workflows and their
+steps as well; I5 is about the outbox, which isn't there yet. What the database's own
+constraints forbid (two events with one number, a count below zero) is not asked again.
 
 It takes no lock and may run beside everything else: all that is known of a process comes
 from one statement, so from one moment, and whatever looks wrong is looked at once more.
@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import router
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
 
 from . import engines
 from .clock import DatabaseNow
 from .conf import settings
-from .models import Attempt, Event, Process, Worker
-from .status import ACTIVE, TERMINAL, Outcome, Status
+from .models import Attempt, Event, Process, Step, Worker
+from .status import ACTIVE, STEP_ENDED, TERMINAL, Outcome, Status, StepStatus
 
 __all__ = ["MARGIN", "MOST", "Violation", "find_violations", "violations"]
 
@@ -96,10 +96,13 @@ def _looked_at(rows: QuerySet[Process]) -> list[Any]:
     overtaken = Q(Exists(following), finished_at=None) | Exists(
         following.filter(started_at__lt=OuterRef("finished_at"))
     )
+    steps = Step.objects.filter(process=OuterRef("pk")).order_by()
+    over = Q(execution__status__in=TERMINAL, parts_left=0)
     return list(
         rows.order_by("pk").values(
             "pk", "key", "status", "last_seq", "revision", "milestone_name", "task_name", "task_id", "attempt_token",
-            "executions", "percent_peak", "retry_slot", "due_at", "next_attempt_at", "expires_at",
+            "executions", "percent_peak", "retry_slot", "due_at", "next_attempt_at", "expires_at", "parent", "workflow",
+            "steps_left",
             now=DatabaseNow(),
             events=_sum(events, Count("pk")),
             first_seq=_sum(events, Min("seq")),
@@ -117,12 +120,27 @@ def _looked_at(rows: QuerySet[Process]) -> list[Any]:
             overlap=Exists(attempts.filter(overtaken)),
             lease_until=_sum(executing, Min("lease_until")),
             timeout_at=_sum(executing, Min("timeout_at")),
+            has_step=Exists(Step.objects.filter(execution=OuterRef("pk"))),
+            active_steps=_sum(steps.active(), Count("pk")),
+            first_left=_sum(steps.filter(parent_path="#").exclude(status__in=STEP_ENDED, children_left=0), Count("pk")),
+            parts=_sum(steps.planned(), Sum("parts")),
+            part_rows=_sum(steps.exclude(index=None), Count("pk")),
+            idle_step=_path(steps.active().filter(over)),
+            early_step=_path(steps.filter(status__in=STEP_ENDED, execution__status__in=ACTIVE)),
+            ready_step=_path(steps.planned().filter(status=StepStatus.INACTIVE, blockers=0)),
+            unproven_step=_path(
+                steps.filter(status=StepStatus.SUCCEEDED).exclude(execution__status=Status.SUCCEEDED)
+            ),
         )
     )  # fmt: skip
 
 
-def _sum(rows: QuerySet[Any], aggregate: Count | Max | Min) -> Subquery:
+def _sum(rows: QuerySet[Any], aggregate: Count | Max | Min | Sum) -> Subquery:
     return Subquery(rows.values("process").annotate(sum=aggregate).values("sum"))
+
+
+def _path(steps: QuerySet[Step]) -> Subquery:
+    return Subquery(steps.values("path")[:1])
 
 
 Check = tuple[str, str, Any]
@@ -130,7 +148,7 @@ Check = tuple[str, str, Any]
 
 
 def _wrong(row: dict[str, Any], settled: bool, late: float | None) -> Iterator[Violation]:
-    checks = [*_log(row), *_row(row), *_attempts(row)]
+    checks = [*_log(row), *_row(row), *_attempts(row), *_steps(row)]
     if late is not None:
         checks += _punctuality(row, late)
     if settled:
@@ -178,6 +196,24 @@ def _attempts(row: dict[str, Any]) -> Iterator[Check]:
     yield "I4", "another attempt executes than the one that holds it", row["holds"] or not held
     yield "I4", f"{row['successes']} attempts succeeded", (row["successes"] or 0) <= 1
     yield "I4", "an attempt began before the one before it had ended", not row["overlap"]
+
+
+def _steps(row: dict[str, Any]) -> Iterator[Check]:
+    if row["parent"] is not None:
+        yield "row", "it is a step of a workflow, and has no row as such", row["has_step"]
+    if not row["workflow"]:
+        return
+    count, goes_on = row["active_steps"] or 0, row["status"] in ACTIVE
+    yield "I1", f"{count} of its steps are active", (count > 0) == goes_on
+    parts, rows, left = row["parts"] or 0, row["part_rows"] or 0, row["first_left"] or 0
+    yield "I4", f"{rows} sub-steps for {parts} items", rows == parts
+    if goes_on or row["status"] == Status.SUCCEEDED:
+        yield "row", f"{row['steps_left']} steps left, and {left} not complete", row["steps_left"] == left
+    yield "I4", f"{row['unproven_step']} succeeded, and what executed it has not", row["unproven_step"] is None
+    if goes_on:
+        yield "I1", f"{row['idle_step']} is active, and what executed it has ended", row["idle_step"] is None
+        yield "I1", f"{row['ready_step']} waits for nothing, and was not queued", row["ready_step"] is None
+        yield "I4", f"{row['early_step']} has ended, and is still executed", row["early_step"] is None
 
 
 def _punctuality(row: dict[str, Any], late: float) -> Iterator[Check]:

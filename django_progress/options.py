@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from . import addresses, values
 
-__all__ = ["OPTIONS", "URLS", "check_options"]
+__all__ = ["MESSAGE_OPTIONS", "OPTIONS", "STARTED_WITH", "URLS", "check_options"]
 
 URLS = ("redirect_url", "success_url", "failure_url", "expired_url", "cancelled_url")
 
@@ -17,6 +17,10 @@ OPTIONS = (
     "description", "kind", "max_duration", "max_attempts", "retry_delay", "attempt_timeout", "lease", "total", "unit",
     *URLS,
 )  # fmt: skip
+STARTED_WITH = {"context", "idempotency_key", "details"}
+"""What belongs to one start."""
+MESSAGE_OPTIONS = {"queue", "priority", "routing_key", "exchange"}
+"""What Celery is told with each message."""
 
 
 def check_options(

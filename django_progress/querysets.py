@@ -11,13 +11,14 @@ from django.db.models.functions import Cast
 
 from .clock import DatabaseNow
 from .conf import settings
-from .status import ACTIVE, TERMINAL, Status
+from .status import ACTIVE, STEP_ACTIVE, STEP_FAILED, TERMINAL, Status
 
 if TYPE_CHECKING:
-    from .models import Attempt, Event, Process, ShareLink, Worker  # noqa: F401
+    from .models import Attempt, Event, Process, ShareLink, Step, Worker  # noqa: F401
 
 __all__ = [
-    "UNSEEN", "AttemptQuerySet", "Counted", "EventQuerySet", "ProcessQuerySet", "ShareLinkQuerySet", "WorkerQuerySet",
+    "UNSEEN", "AttemptQuerySet", "Counted", "EventQuerySet", "ProcessQuerySet", "ShareLinkQuerySet", "StepQuerySet",
+    "WorkerQuerySet",
 ]  # fmt: skip
 
 UNSEEN = ("context", "task_args", "task_kwargs", "task_options", "error_detail")
@@ -48,13 +49,24 @@ class ProcessQuerySet(models.QuerySet["Process"]):
             return self.none()
         return self.filter(owner_id=user.pk)
 
+    def whole(self) -> ProcessQuerySet:
+        """Those that somebody started: not the single steps of workflows."""
+        return self.filter(parent=None)
+
+    def orphaned(self) -> ProcessQuerySet:
+        """Active steps of workflows that have ended."""
+        # That there is a parent, so that its index is used.
+        return self.active().filter(parent__isnull=False, parent__status__in=TERMINAL)
+
     def overdue(self) -> ProcessQuerySet:
         """Active ones whose deadline has passed, by the database's clock."""
         return self.active().filter(expires_at__lte=DatabaseNow())
 
     def due(self) -> ProcessQuerySet:
-        """Pending ones that a message should be published for now."""
-        return self.filter(status=Status.PENDING, due_at__lte=DatabaseNow())
+        """Pending ones that a message should be published for now: not the steps of what has ended."""
+        # A subquery, since an outer join can't be locked.
+        ended = self.model._default_manager.filter(pk=OuterRef("parent"), status__in=TERMINAL)
+        return self.filter(~Exists(ended), status=Status.PENDING, due_at__lte=DatabaseNow())
 
     def ahead_of(self, process: Process) -> ProcessQuerySet:
         """Those that a worker would take before ``process``: older ones that wait in its queue, and may begin now.
@@ -109,6 +121,22 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
     def timed_out(self) -> AttemptQuerySet:
         """Executing ones that have run for longer than they may."""
         return self.executing().filter(Q(timeout_at__lte=DatabaseNow()))
+
+
+class StepQuerySet(models.QuerySet["Step"]):
+    """Steps."""
+
+    def active(self) -> StepQuerySet:
+        """Those that are queued or running."""
+        return self.filter(status__in=STEP_ACTIVE)
+
+    def failed(self) -> StepQuerySet:
+        """Those that failed, or were cancelled by themselves."""
+        return self.filter(status__in=STEP_FAILED)
+
+    def planned(self) -> StepQuerySet:
+        """Those that stand in the definition: not the sub-steps of parallel ones."""
+        return self.filter(index=None)
 
 
 class ShareLinkQuerySet(models.QuerySet["ShareLink"]):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from django.db import router, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from . import audit, presence, values
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Action, AuditEntry, Event, Process, ShareLink
+from .querysets import ProcessQuerySet
 
 __all__ = ["prune"]
+
+EVENTS = 5_000
+"""How many events are deleted at a time."""
 
 
 def prune(older_than: float | None = None, *, using: str | None = None, batch: int = 500) -> int:
@@ -32,22 +36,31 @@ def prune(older_than: float | None = None, *, using: str | None = None, batch: i
         return 0
     count = 0
     while True:
-        old = Process.objects.using(using).finished().filter(finished_at__lte=DatabaseNow(-age))
+        old = _finished(using).filter(finished_at__lte=DatabaseNow(-age))
         pks = list(old.order_by("finished_at").values_list("pk", flat=True)[:batch])
         if not pks:
             return count
-        for pk in pks:
+        large = Q(pk__in=pks) | Q(parent__in=pks, last_seq__gt=EVENTS)
+        for pk in Process.objects.using(using).filter(large).order_by().values_list("pk", flat=True):
             _delete_events(using, pk)
         with transaction.atomic(using=using):
-            doomed = Process.objects.using(using).finished().filter(pk__in=pks)
+            doomed = _finished(using).filter(pk__in=pks)
             if older_than is not None:
                 # Somebody decided this; what happens by itself is no one's doing.
                 for process in doomed.only("key", "kind", "description", "description_params"):
                     audit.record(process, Action.REMOVED)
+            # By themselves, since only whole processes are counted.
+            Process.objects.using(using).filter(parent__in=list(doomed.values_list("pk", flat=True))).delete()
             count += doomed.delete()[1].get("django_progress.Process", 0)
 
 
-def _delete_events(using: str, pk: int, batch: int = 5_000) -> None:
+def _finished(using: str) -> ProcessQuerySet:
+    """Return what may be deleted: the steps of a workflow go with it, once they have stopped."""
+    executing = Process.objects.active().filter(parent=OuterRef("pk"))
+    return Process.objects.using(using).whole().finished().filter(~Exists(executing))
+
+
+def _delete_events(using: str, pk: int, batch: int = EVENTS) -> None:
     """Delete the events of one finished process, which may be many, in batches from the first."""
     events = Event.objects.using(using).filter(process_id=pk)
     while True:

@@ -26,6 +26,7 @@ def share(process: Process, with_user: Any, *, by: Any = None) -> None:
     Raises ``TypeError`` for what isn't a saved user.
     """
     pk = _user_pk(with_user)
+    process = process.parent or process  # Whoever sees a workflow sees its steps.
     using = process._using
     with transaction.atomic(using=using):
         _row, is_new = Share.objects.using(using).get_or_create(

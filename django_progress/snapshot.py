@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ __all__ = ["ERROR_KEY", "Snapshot", "build", "newest_milestones", "take"]
 
 MILESTONES = 200
 """How many milestones, of the newest, a snapshot holds."""
+STEPS = 500
+"""How many steps of a workflow a snapshot holds."""
 ERROR_KEY = "Error"
 """The message under which a failure also stands."""
 
@@ -46,6 +48,7 @@ class Snapshot:
     status: Status
     is_active: bool
     has_task: bool
+    """Whether it can be tried again: a step of a workflow can't, by itself."""
     current: float
     total: float | None
     unit: str
@@ -88,7 +91,8 @@ class Snapshot:
     """Seconds since its task was last heard of; None while none executes."""
     is_silent: bool = False
     """Whether the worker that executes it has let its lease run out: it is lost, unless it comes back."""
-    steps: tuple[Any, ...] = field(default=())
+    steps: tuple[dict[str, Any], ...] = ()
+    """Those of a workflow, as the JSON status shows them."""
 
     @property
     def is_finished(self) -> bool:
@@ -205,7 +209,7 @@ def _number(value: float | None) -> float | int | None:
 def take(process: Process) -> Snapshot:
     """Read ``process`` again, with its milestones and what it waits for, and freeze it."""
     row = process.__class__._default_manager.using(process._using).with_now().get(pk=process.pk)
-    return build(row, newest_milestones(row), wait_of(row))
+    return build(row, newest_milestones(row), wait_of(row), steps_of(row))
 
 
 def newest_milestones(process: Process, most: int = MILESTONES) -> list[Event]:
@@ -214,7 +218,32 @@ def newest_milestones(process: Process, most: int = MILESTONES) -> list[Event]:
     return list(reversed(newest[:most]))
 
 
-def build(process: Process, milestones: Any = (), wait: Wait | None = None) -> Snapshot:
+def steps_of(process: Process, most: int = STEPS) -> tuple[dict[str, Any], ...]:
+    """Return what the JSON status tells of the steps of a workflow, in the order of their definition.
+
+    Sub-steps, which may be thousands, are only counted. No query for any other process, one for a workflow.
+    """
+    if not process.workflow:
+        return ()
+    steps = process.steps.using(process._using).planned().order_by("position")
+    return tuple(
+        {
+            "path": step.path,
+            "description": step.title,
+            "status": step.status,
+            "percent": round(100 * step.fraction, 2),
+            "parts": {"total": step.parts, "left": step.parts_left} if step.parts else None,
+            "started_at": _iso(step.started_at),
+            "finished_at": _iso(step.finished_at),
+            "error": errors.shown(step.error) or None,
+        }
+        for step in steps.defer("result", "options")[:most]
+    )
+
+
+def build(
+    process: Process, milestones: Any = (), wait: Wait | None = None, steps: tuple[dict[str, Any], ...] = ()
+) -> Snapshot:
     """Freeze a row (best read by ``with_now()``) and what was read beside it, as they are, without a query."""
     status = process.shown_status
     active = process.is_active
@@ -226,7 +255,7 @@ def build(process: Process, milestones: Any = (), wait: Wait | None = None) -> S
         title=process.title,
         status=status,
         is_active=active,
-        has_task=bool(process.task_name),
+        has_task=bool(process.workflow or (process.task_name and process.parent_id is None)),
         current=process.current,
         total=process.total,
         unit=process.unit,
@@ -260,6 +289,7 @@ def build(process: Process, milestones: Any = (), wait: Wait | None = None) -> S
         retried_as=_address(process.__dict__.get("retried_key")),
         wait=wait,
         quiet=quiet,
+        steps=steps,
         is_silent=quiet is not None and lease is not None and lease <= process.now,
     )
 

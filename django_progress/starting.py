@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError, connections, models, router, transaction
@@ -18,15 +18,17 @@ from django.utils.translation import gettext_noop
 from . import audit, clock, engines, failpoints, nudges, signals, values, visitors
 from .clock import DatabaseNow
 from .conf import settings
+from .coordination import plan_again
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
 from .options import URLS, check_options
 from .retrying import retried
+from .starter import Plan, TaskLike, WorkflowLike
 from .status import TERMINAL, Status
 
 if TYPE_CHECKING:
     from .models import Process
 
-__all__ = ["ProcessManager", "TaskLike", "publish", "publish_on_commit"]
+__all__ = ["ProcessManager", "publish", "publish_on_commit"]
 
 AGAIN_AFTER = 5.0
 """Seconds after which a message that could not be sent is sent again."""
@@ -35,21 +37,9 @@ STARTED_TEXT = gettext_noop("Started.")
 COPIED = (
     "owner_id", "visitor", "kind", "description", "description_params", "initial_total", "unit", "context", *URLS,
     "task_name", "task_args", "task_kwargs", "task_options", "max_attempts", "retry_delay", "attempt_timeout",
-    "lease", "max_duration",
+    "lease", "max_duration", "workflow",
 )  # fmt: skip
 """What a retry takes over."""
-
-
-class TaskLike(Protocol):
-    """What start() needs to know of a task."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def declared(self) -> Mapping[str, Any]: ...
-    @property
-    def options(self) -> Mapping[str, Any]: ...
-    def check_arguments(self, args: Any, kwargs: Any) -> None: ...
 
 
 class ProcessManager(models.Manager["Process"]):
@@ -62,6 +52,7 @@ class ProcessManager(models.Manager["Process"]):
         request: HttpRequest | None = None,
         owner: Any = None,
         task: TaskLike | None = None,
+        workflow: WorkflowLike | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         context: Any = None,
@@ -85,7 +76,8 @@ class ProcessManager(models.Manager["Process"]):
         """Start a process, and return it.
 
         With a ``task`` it is ``pending`` until a worker takes it; without one it is
-        ``running`` at once and moved by whoever holds it. Nothing is left of it if the
+        ``running`` at once and moved by whoever holds it, or by the steps of a ``workflow``,
+        which takes its arguments by name (``kwargs``). Nothing is left of it if the
         transaction that it was started in is rolled back.
 
         ``request`` makes the user who is logged in its owner, binds it to the visitor who has
@@ -107,19 +99,25 @@ class ProcessManager(models.Manager["Process"]):
             "unit": unit, "redirect_url": redirect_url, "success_url": success_url, "failure_url": failure_url,
             "expired_url": expired_url, "cancelled_url": cancelled_url,
         }  # fmt: skip
-        declared = dict(task.declared) if task is not None else {}
+        work = task or workflow
+        declared = dict(work.declared) if work is not None else {}
         chosen = declared | {name: value for name, value in given.items() if value is not None}
         fields = check_options(chosen, request=request, details=details)
         fields["owner_id"] = _owner_pk(owner, request)
         fields["context"] = {} if context is None else values.as_json(context, "context")
-        if task is not None:
-            task.check_arguments(args, {} if kwargs is None else kwargs)
+        plan: Plan | None = None
+        if work is not None:
+            if task is not None:
+                task.check_arguments(args, {} if kwargs is None else kwargs)
+                fields["task_name"] = values.fitting(task.name, "The name of the task")
             fields |= {
-                "task_name": values.fitting(task.name, "The name of the task"),
                 "task_args": values.as_json(list(args), "args"),
                 "task_kwargs": values.json_object(kwargs or {}, "kwargs"),
-                "task_options": values.as_json({**task.options, **(options or {})}, "options"),
+                "task_options": values.as_json({**work.options, **(options or {})}, "options"),
             }
+            if workflow is not None:
+                fields["workflow"] = workflow.name
+                plan = workflow.plan(fields["task_kwargs"])
             if self._using != router.db_for_write(self.model):
                 raise ValueError(
                     f"A process with a task must be in the database {router.db_for_write(self.model)!r}, where workers "
@@ -135,8 +133,8 @@ class ProcessManager(models.Manager["Process"]):
         elif idempotency_key is None and request is not None:
             idempotency_key = request.headers.get("Idempotency-Key", "").strip() or None
         if idempotency_key is None:
-            return _brought_up_to_date(self._create(fields))
-        return _brought_up_to_date(self._create_once(fields, idempotency_key, scope))
+            return _brought_up_to_date(self._create(fields, plan))
+        return _brought_up_to_date(self._create_once(fields, idempotency_key, scope, plan))
 
     async def astart(self, *args: Any, **kwargs: Any) -> Process:
         """Start a process from asynchronous code (see :meth:`start`)."""
@@ -152,13 +150,14 @@ class ProcessManager(models.Manager["Process"]):
         row = rows.get(pk=process.pk)
         if row.status not in TERMINAL:
             raise ProcessActive
-        if not row.task_name:
+        if row.parent_id is not None or not (row.task_name or row.workflow):
             raise RetryNotPossible
+        plan = plan_again(row) if row.workflow else None
         fields = {name: getattr(row, name) for name in COPIED}
         fields |= {"total": row.initial_total, "retry_of_id": row.pk, "retry_slot": row.pk}
         try:
             with transaction.atomic(using=self._using):
-                again = self._create(fields)
+                again = self._create(fields, plan)
                 audit.record(row, "retried", by, new=str(again.key))
         except IntegrityError:
             # The slot is taken: the other click's process is the one, even if it has ended by now.
@@ -173,9 +172,10 @@ class ProcessManager(models.Manager["Process"]):
         return self._db or router.db_for_write(self.model)
 
     @retried
-    def _create_once(self, fields: dict[str, Any], key: str, scope: str) -> Process:
+    def _create_once(self, fields: dict[str, Any], key: str, scope: str, plan: Plan | None) -> Process:
         values.text(key, "The idempotency key", required=True)
-        asked = [fields.get(name) for name in ("task_name", "task_args", "task_kwargs", "kind")]
+        work = "workflow" if plan else "task_name"
+        asked = [fields.get(name) for name in (work, "task_args", "task_kwargs", "kind")]
         fields["idempotency_hash"] = _sha256([scope, key])
         fields["idempotency_digest"] = _sha256(asked)
         same = self.using(self._using).filter(idempotency_hash=fields["idempotency_hash"])
@@ -187,16 +187,17 @@ class ProcessManager(models.Manager["Process"]):
                 return known
             try:
                 with transaction.atomic(using=self._using):
-                    return self._create(fields)
+                    return self._create(fields, plan)
             except IntegrityError:
                 if not same.exists():
                     raise
 
-    def _create(self, fields: Mapping[str, Any]) -> Process:
-        return self._insert(fields, uuid4(), engines.get_engine().new_task_id() if fields.get("task_name") else "")
+    def _create(self, fields: Mapping[str, Any], plan: Plan | None = None) -> Process:
+        task_id = engines.get_engine().new_task_id() if fields.get("task_name") else ""
+        return self._insert(fields, uuid4(), task_id, plan)
 
     @retried
-    def _insert(self, fields: Mapping[str, Any], key: UUID, task_id: str) -> Process:
+    def _insert(self, fields: Mapping[str, Any], key: UUID, task_id: str, plan: Plan | None) -> Process:
         using = self._using
         now = clock.read(using)
         has_task = bool(fields.get("task_name"))
@@ -227,6 +228,8 @@ class ProcessManager(models.Manager["Process"]):
                 process.event_set.create(
                     seq=1, type="milestone", name="started", message=STARTED_TEXT, translatable=True, happened_at=now
                 )
+                if plan is not None:
+                    plan(process)
                 self._announce(process)
         except IntegrityError:
             # Once more after the connection was cut: it may have been just after the commit.
@@ -246,7 +249,7 @@ class ProcessManager(models.Manager["Process"]):
 
 def _brought_up_to_date(process: Process) -> Process:
     """Reload what may have been executed already, because Celery executes eagerly."""
-    if process.task_name and engines.get_engine().is_eager():
+    if (process.task_name or process.workflow) and engines.get_engine().is_eager():
         process.refresh_from_db(using=process._using)
     return process
 

@@ -9,7 +9,18 @@ from __future__ import annotations
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["ACTIVE", "TERMINAL", "TRANSITIONS", "Outcome", "Status", "sources"]
+__all__ = [
+    "ACTIVE",
+    "STEP_ACTIVE",
+    "STEP_ENDED",
+    "STEP_FAILED",
+    "TERMINAL",
+    "TRANSITIONS",
+    "Outcome",
+    "Status",
+    "StepStatus",
+    "sources",
+]
 
 
 class Status(TextChoices):
@@ -53,3 +64,24 @@ class Outcome(TextChoices):
     TIMED_OUT = "timed_out", _("Timed out")
     LOST = "lost", _("Worker lost")
     SUPERSEDED = "superseded", _("Superseded")
+
+
+class StepStatus(TextChoices):
+    """Where a step of a workflow stands."""
+
+    INACTIVE = "inactive", _("Not begun")
+    QUEUED = "queued", _("Waiting")
+    RUNNING = "running", _("Running")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    SKIPPED = "skipped", _("Skipped")
+    CANCELLED = "cancelled", _("Cancelled")
+    STALE = "stale", _("Out of date")
+
+
+STEP_ACTIVE: tuple[StepStatus, ...] = (StepStatus.QUEUED, StepStatus.RUNNING)
+"""Those of a step that is being executed, or is about to be."""
+STEP_FAILED: tuple[StepStatus, ...] = (StepStatus.FAILED, StepStatus.CANCELLED)
+"""Those of a step that ended, and not as it should."""
+STEP_ENDED: tuple[StepStatus, ...] = (StepStatus.SUCCEEDED, StepStatus.SKIPPED, *STEP_FAILED)
+"""Those of a step that has ended."""

@@ -19,6 +19,7 @@ from .conf import settings
 from .models import Attempt, Process
 from .starting import publish
 from .status import Outcome
+from .workflows.winding import stop
 
 __all__ = ["BATCH", "sweep"]
 
@@ -27,12 +28,14 @@ logger = logging.getLogger("django_progress")
 BATCH = 200
 MESSAGES = 50
 """Processes that are published at a time: as many as wait a while if a sweep is killed before it sends them."""
+MESSAGE = ("key", "status", "task_name", "task_id", "task_options", "publish_count")
+"""What is read of a process to publish it: arguments and results may be large."""
 LONGEST = 3600.0
 """Seconds between two messages for a process that nobody takes, at most."""
 
 
 def sweep(using: str | None = None) -> Counter[str]:
-    """Do once whatever is due in a database; return how many processes were expired, published and abandoned."""
+    """Do once whatever is due in a database; return how many were expired, abandoned, stopped and published."""
     using = using or router.db_for_write(Process)
     done: Counter[str] = Counter()
     for process in list(Process.objects.using(using).overdue().order_by("expires_at")[:BATCH]):
@@ -42,14 +45,18 @@ def sweep(using: str | None = None) -> Counter[str]:
         (Attempt.objects.using(using).silent(), Outcome.LOST),
     ):
         # By token, as everybody finds an attempt: who locks index and row in another order is a deadlock in MariaDB.
-        for token, process_id in list(attempts.order_by("lease_until").values_list("token", "process_id")[:BATCH]):
-            done[outcome.value] += _decide(_abandon, using, attempts.filter(token=token), process_id, outcome)
+        for attempt in list(attempts.order_by("lease_until").select_related("process")[:BATCH]):
+            one = attempts.filter(token=attempt.token)
+            done[outcome.value] += _decide(_abandon, using, one, attempt.process, outcome)
     for _turn in range(BATCH // MESSAGES):
         batch = _take_batch(using)
         for process in batch:
             done["published"] += _decide(publish, process)
         if len(batch) < MESSAGES:
             break
+    # Last, for there may be thousands, which nobody waits for: they can't begin any more.
+    for step in list(Process.objects.using(using).orphaned().only("parent").order_by("-attempt_token")[:BATCH]):
+        done["stopped"] += _decide(stop, step)
     return +done
 
 
@@ -62,15 +69,17 @@ def _decide(decision: Callable[..., bool], *args: Any) -> bool:
         return False
 
 
-def _abandon(using: str, attempts: Any, process_id: int, outcome: Outcome) -> bool:
+def _abandon(using: str, attempts: Any, found: Process, outcome: Outcome) -> bool:
     """Give up an attempt, if it is still silent and nobody holds its process."""
     skip = connections[using].features.has_select_for_update_skip_locked
     failpoints.reach("sweep.chosen")
     if outcome == Outcome.LOST and not skip and not _is_doubted(using, attempts):
         return False
     with transaction.atomic(using=using):
-        # Always the process before its attempt; a row that somebody holds is alive.
-        held = Process.objects.using(using).select_for_update(skip_locked=skip).filter(pk=process_id)
+        # Always the process before its attempt, and its workflow before both; a row that somebody holds is alive.
+        if not found._hold_parent(wait=False):
+            return False
+        held = Process.objects.using(using).select_for_update(skip_locked=skip).filter(pk=found.pk)
         process = held.first()
         if process is None:
             return False
@@ -93,7 +102,7 @@ def _take_batch(using: str) -> list[Process]:
     if not chosen:
         return []
     with transaction.atomic(using=using):
-        batch = list(due.filter(pk__in=chosen).select_for_update(skip_locked=skip))
+        batch = list(due.filter(pk__in=chosen).only(*MESSAGE).select_for_update(skip_locked=skip))
         for count in {process.publish_count for process in batch}:
             pks = [process.pk for process in batch if process.publish_count == count]
             delay = min(LONGEST, settings.REPUBLISH_AFTER * 2.0 ** min(count, 20))

@@ -14,16 +14,17 @@ from typing import Any, NoReturn, TypeVar, overload
 from celery import Task, shared_task
 from celery.exceptions import Ignore
 from django.db import InterfaceError, OperationalError, connections
-from django.utils.functional import Promise
 
 from . import claiming, dispatch, execution, failpoints, leases, presence
 from .exceptions import ProcessStopped
 from .models import Process
-from .options import OPTIONS, check_options
+from .options import MESSAGE_OPTIONS, OPTIONS
 from .publishing import CeleryEngine
+from .starter import Starter, check_declared
 from .sweep import sweep
+from .workflows.performing import STEP_TASK, perform
 
-__all__ = ["CeleryEngine", "ProgressTask", "current_process", "progress_task", "sweep_task"]
+__all__ = ["CeleryEngine", "ProgressTask", "current_process", "progress_task", "step_task", "sweep_task"]
 
 R = TypeVar("R")
 
@@ -37,10 +38,8 @@ REFUSED = {
     "serializer": "messages are JSON; give arguments that are, or the id of what they stand for",
     "pydantic": "check the arguments in the body",
 }
-STARTED_WITH = {"context", "idempotency_key", "details"}
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to write how an execution ended, at most."""
-MESSAGE_OPTIONS = {"queue", "priority", "routing_key", "exchange"}
 
 
 def current_process() -> Process | None:
@@ -49,7 +48,7 @@ def current_process() -> Process | None:
     return executing.process if executing is not None else None
 
 
-class ProgressTask:
+class ProgressTask(Starter):
     """A function that processes execute, with what each of them begins with.
 
     Calling it calls the function, with the process that you pass; nothing is started.
@@ -60,12 +59,10 @@ class ProgressTask:
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.declared: Mapping[str, Any] = dict(declared)
+        self.declared = dict(declared)
         # Celery calls these attributes of a task deprecated; as options of its messages they are not.
-        self.options: Mapping[str, Any] = {
-            name: value for name, value in celery_options.items() if name in MESSAGE_OPTIONS
-        }
-        self.started_with: dict[str, Any] = {}
+        self.options = {name: value for name, value in celery_options.items() if name in MESSAGE_OPTIONS}
+        self.started_with = {}
         self.signature = inspect.signature(function)
         self.celery_task = self._registered(
             {name: value for name, value in celery_options.items() if name not in MESSAGE_OPTIONS}
@@ -90,44 +87,9 @@ class ProgressTask:
         or None. Raises what ``Process.objects.start()`` does, and ``TypeError`` for
         arguments that the function doesn't take.
         """
-        # By what it has, so that a framework's own kind of request will do.
-        is_request = hasattr(for_whom, "META") and hasattr(for_whom, "headers")
-        whose = {"request": for_whom} if is_request else {"owner": for_whom}
-        if for_whom is not None and "owner" in whose and not hasattr(for_whom, "is_authenticated"):
-            raise TypeError(
-                f"start() takes for whom it is first: a request, a user or None, not {for_whom!r:.80}. "
-                f"What the task is to work on comes after that."
-            )
         return Process.objects.start(
-            task=self, args=args, kwargs=kwargs, options=self.options, **whose, **self.started_with
+            task=self, args=args, kwargs=kwargs, options=self.options, **self._whose(for_whom), **self.started_with
         )
-
-    async def astart(self, for_whom: Any = None, /, *args: Any, **kwargs: Any) -> Process:
-        """Start a process from asynchronous code (see :meth:`start`)."""
-        from asgiref.sync import sync_to_async
-
-        return await sync_to_async(self.start)(for_whom, *args, **kwargs)
-
-    def using(self, **changes: Any) -> ProgressTask:
-        """Return the same task with other options for what is started from it.
-
-        Takes what ``progress_task`` declares, ``context``, ``idempotency_key`` and
-        ``details``, and of Celery's options ``queue``, ``priority``, ``routing_key`` and
-        ``exchange``. Raises ``TypeError`` for any other.
-        """
-        unknown = set(changes) - set(OPTIONS) - STARTED_WITH - MESSAGE_OPTIONS
-        if unknown:
-            raise TypeError(
-                f"using() doesn't know {', '.join(sorted(unknown))}; "
-                f"it takes {', '.join(sorted({*OPTIONS, *STARTED_WITH, *MESSAGE_OPTIONS}))}."
-            )
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy.declared = {**self.declared} | {name: value for name, value in changes.items() if name in OPTIONS}
-        copy.options = {**self.options} | {name: value for name, value in changes.items() if name in MESSAGE_OPTIONS}
-        copy.started_with = self.started_with | {name: value for name, value in changes.items() if name in STARTED_WITH}
-        _check(copy.declared)
-        return copy
 
     def delay(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a process needs its row. See :meth:`start`."""
@@ -235,7 +197,7 @@ def progress_task(
         if name in options:
             raise TypeError(f"progress_task doesn't take {name}=: {way_out}.")
     declared = {name: options.pop(name) for name in list(options) if name in OPTIONS}
-    _check(declared)
+    check_declared(declared)
     for name in options:
         if not hasattr(Task, name) and (near := difflib.get_close_matches(name, OPTIONS, 1, 0.8)):
             raise TypeError(f"progress_task doesn't know {name}=; did you mean {near[0]}=?")
@@ -256,6 +218,5 @@ def progress_task(
     return decorate if function is None else decorate(function)
 
 
-def _check(declared: Mapping[str, Any]) -> None:
-    # What is lazy, such as reverse_lazy(), can't be looked at while modules load; start() does.
-    check_options({name: value for name, value in declared.items() if not isinstance(value, Promise)})
+step_task = progress_task(name=STEP_TASK)(perform)
+"""Executes the steps of all workflows."""

@@ -15,7 +15,6 @@ __all__ = ["Tracking"]
 
 T = TypeVar("T")
 
-NOTHING = execution.Numbers(0.0, None, None, None)
 SMOOTHING = 0.3
 """Weight of the newest sample in the rate: an exponentially weighted mean."""
 
@@ -149,7 +148,7 @@ class Tracking(Guarded):
 
     def _columns(self, ticks: execution.Ticks, numbers: execution.Numbers) -> dict[str, Any]:
         """Return the columns that ``numbers``, taken from ``ticks``, change."""
-        if numbers == NOTHING:
+        if numbers == execution.NOTHING:
             return {}
         before = self.current
         current = max(before, numbers.current or 0.0) + numbers.added

@@ -97,6 +97,7 @@ INSTALLED_APPS = [
     "example_project.gallery",
     "tests.faults",
     "tests.travel",
+    "tests.workflows",
 ]
 MIDDLEWARE = [
     "tests.middleware.strict_policy",

@@ -252,8 +252,14 @@ def test_settings_of_the_readme_are_those_there_are() -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/access.md", "docs/api.md", "docs/architecture.md",
-        "docs/decisions.md", "docs/push.md",
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/access.md",
+        "docs/api.md",
+        "docs/architecture.md",
+        "docs/decisions.md",
+        "docs/push.md",
     ],
 )
 def test_links_lead_somewhere(page: str) -> None:

@@ -48,7 +48,9 @@ class ProcessList(ChangeList):
             self.date_hierarchy = None
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        return super().get_queryset(request, exclude_parameters).defer(*LARGE)
+        # The steps of workflows are found by what they are searched for, and on the workflow's page.
+        found = super().get_queryset(request, exclude_parameters).defer(*LARGE)
+        return found if self.query else found.filter(parent=None)
 
 
 class Doomed(NestedObjects):
@@ -95,7 +97,8 @@ class ProcessAdmin(Page, ModelAdmin):
         return super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Process | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or obj.is_finished)
+        deletable = obj is None or (obj.is_finished and obj.parent_id is None)
+        return super().has_delete_permission(request, obj) and deletable
 
     # -- finding -----------------------------------------------------------------------
 
@@ -239,7 +242,7 @@ class ProcessAdmin(Page, ModelAdmin):
     # -- deleting ----------------------------------------------------------------------
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return what would go and what is in the way, which includes processes that have not finished."""
+        """Return what would go and what is in the way, with processes that have not finished, or are steps."""
         processes = list(objs)
         doomed = Doomed(using=router.db_for_write(self.model))
         doomed.collect(processes)
@@ -251,7 +254,14 @@ class ProcessAdmin(Page, ModelAdmin):
             for model in doomed.rows
             if site.is_registered(model) and not site.get_model_admin(model).has_delete_permission(request)
         }
-        in_the_way = [process for process in processes if process.is_active]
+        # Steps go with their workflow, and that goes when nothing of it executes any more.
+        executing = Process.objects.active().filter(parent__in=[process.pk for process in processes])
+        stopping = set(executing.values_list("parent", flat=True))
+        in_the_way = [
+            process
+            for process in processes
+            if process.is_active or process.parent_id is not None or process.pk in stopping
+        ]
         return doomed.nested(str), counts, lacking, [*in_the_way, *doomed.protected]
 
     def delete_model(self, request: HttpRequest, obj: Process) -> None:

@@ -122,8 +122,9 @@ class Verb:
             return Result.FINISHED, process
         except ProcessActive:
             return Result.ACTIVE, process
-        except RetryNotPossible:
-            return Result.NO_TASK, process
+        except RetryNotPossible as reason:
+            # With a cause it is a workflow that can't be planned again, and that is in the log.
+            return (Result.BROKEN if reason.__cause__ else Result.NO_TASK), process
         except Exception:
             logger.exception("%s of process %s in admin failed", self.name, process.key)
             return Result.BROKEN, process

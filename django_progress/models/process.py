@@ -97,6 +97,12 @@ class Process(Lifecycle, Reading, Responses, models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("ended by")
     )
 
+    # The workflow that it is a step of; whoever may see or control that one, may this one.
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    # The name of the workflow that it is, and how many steps on its first level are not complete.
+    workflow = models.CharField(_("workflow"), max_length=100, blank=True, default="", editable=False)
+    steps_left = models.PositiveIntegerField(default=0, editable=False)
+
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="retries")
     # The pk of retry_of while this one is active: unique, so that a double click retries once.
     # (MariaDB has no partial unique indexes; a column that becomes NULL does the same.)

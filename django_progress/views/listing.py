@@ -49,7 +49,7 @@ class Listing:
 
     @property
     def _mine(self) -> ProcessQuerySet:
-        mine = Process.objects.filter(policy().own(self.who))
+        mine = Process.objects.whole().filter(policy().own(self.who))
         # By default whoever owns it sees it; a project's own policy may say otherwise.
         return mine if type(policy()).viewable is Policy.viewable else mine.filter(policy().viewable(self.who))
 
@@ -85,7 +85,7 @@ class Listing:
         name = f"shared_by__{get_user_model().USERNAME_FIELD}"
         sharer = shares.filter(process=OuterRef("pk")).values(name)
         # Shared with its owner it stands above already; shared where the policy doesn't heed that, it can't be opened.
-        rows = Process.objects.filter(policy().viewable(self.who), pk__in=shares.values("process_id"))
+        rows = Process.objects.whole().filter(policy().viewable(self.who), pk__in=shares.values("process_id"))
         rows = rows.exclude(policy().own(self.who)).annotate(sharer=Subquery(sharer[:1]))
         found = list(rows.with_now().defer(*UNSEEN, "result").newest_first()[: settings.PAGE_SIZE])
         for row in found:

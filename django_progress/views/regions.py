@@ -17,7 +17,7 @@ from django.urls import Resolver404, get_script_prefix, get_urlconf, resolve, se
 from django.utils import timezone, translation
 
 from .. import sharing
-from ..access import visible_to, who_asks
+from ..access import visible_among, who_asks
 from ..models import Process
 from ..status import ACTIVE
 from .guards import is_logged_in
@@ -118,8 +118,8 @@ def find(request: HttpRequest) -> list[Region]:
             keys.setdefault(key, []).append(region)
         region.token = query.get("dp-shown", "")
         found.setdefault(region.id, region)
-    rows = visible_to(request).filter(key__in=keys, status__in=ACTIVE) if keys else Process.objects.none()
-    for process_key, pk in rows.values_list("key", "pk"):
+    visible = visible_among(request, key__in=keys, status__in=ACTIVE) if keys else {}
+    for pk, process_key in visible.items():
         for region in keys[str(process_key)]:
             region.pks = frozenset([pk])
     return list(found.values())
@@ -129,7 +129,7 @@ def allowed(regions: Iterable[Region], request: HttpRequest) -> frozenset[str]:
     """Return the ids of those that whoever asks may still see."""
     regions = list(regions)
     own = {pk for region in regions if region.look and not region.link for pk in region.pks}
-    seen = set(visible_to(request).filter(pk__in=own).values_list("pk", flat=True)) if own else set()
+    seen = set(visible_among(request, pk__in=own)) if own else set()
     return frozenset(
         region.id
         for region in regions

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.views.decorators.csrf import csrf_exempt
 
-from ..access import find, visible_to
+from ..access import find, visible_among
 from ..push import sse
 from ..push.hub import Hub
 from ..push.replay import USUAL, read_page
@@ -124,7 +124,7 @@ async def _events(
 
 
 def _may_see(request: HttpRequest, pk: int) -> bool:
-    return visible_to(request).filter(pk=pk).exists()
+    return bool(visible_among(request, pk=pk))
 
 
 async def _regions(request: HttpRequest, pk: int, look: Look) -> AsyncGenerator[bytes, None]:

@@ -111,5 +111,11 @@ def retry(request: HttpRequest, process: Process) -> HttpResponse:
     except (ProcessActive, RetryNotPossible) as error:
         if not wants_json(request):
             return go(request, process.get_absolute_url())
-        return problem(409, "still_active" if isinstance(error, ProcessActive) else "no_task", str(error))
+        return problem(409, _code(error), str(error))
     return again.accepted(request) if wants_json(request) else again.redirect_to_wait(request)
+
+
+def _code(error: ProcessActive | RetryNotPossible) -> str:
+    if isinstance(error, ProcessActive):
+        return "still_active"
+    return "not_plannable" if error.__cause__ else "no_task"

@@ -1,0 +1,65 @@
+"""Where whatever makes one process out of several registers itself, so that nothing below has to import it.
+
+A process that is one step of a workflow has a parent; a workflow's own has the name of
+the workflow. For every other process none of this is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .exceptions import ProgressError, RetryNotPossible
+
+__all__ = ["Coordinator", "get_coordinator", "plan_again", "register"]
+
+logger = logging.getLogger("django_progress")
+
+
+class Coordinator(Protocol):
+    """What is told of the processes that belong together. The parent's row is locked whenever it is."""
+
+    def began(self, process: Any) -> None:
+        """Note that a step was claimed, in the transaction of the claim."""
+
+    def ended(self, process: Any) -> None:
+        """Do what follows from the end of a step, or of a workflow, in the transaction of that end."""
+
+    def reported(self, process: Any) -> None:
+        """Pass on how far a step is, after what it reported was committed; nothing is locked."""
+
+    def wind_up(self, process: Any) -> bool:
+        """Stop what still executes of a workflow that has ended; return whether nothing does any more."""
+
+    def plan(self, name: str, kwargs: Mapping[str, Any]) -> Callable[[Any], None]:
+        """Return what writes the steps of the workflow of that name for a new process."""
+
+
+_coordinator: Coordinator | None = None
+
+
+def register(coordinator: Coordinator) -> None:
+    """Make ``coordinator`` the one that is told."""
+    global _coordinator
+    _coordinator = coordinator
+
+
+def get_coordinator() -> Coordinator:
+    """Return the registered one."""
+    if _coordinator is None:
+        raise RuntimeError("django_progress is not set up; call django.setup() first.")
+    return _coordinator
+
+
+def plan_again(process: Any) -> Callable[[Any], None]:
+    """Return the plan of a workflow for the arguments it had; its definition may be another by now, or not be here."""
+    try:
+        return get_coordinator().plan(process.workflow, process.task_kwargs)
+    except (ProgressError, TypeError, ValueError) as error:
+        # Pages and programs are told that it can't be done; why is for who runs the site.
+        logger.warning("The workflow of process %s can't be started again.", process.key, exc_info=True)
+        raise RetryNotPossible(
+            "This workflow can't be started again as it was: it isn't defined here, or no longer takes what it was "
+            "started with. Start a new one."
+        ) from error
