@@ -44,15 +44,17 @@ def _unheard(wake_ups: WakeUps) -> str:
 
     def ask() -> None:
         try:
-            asyncio.run(_send_and_hear(wake_ups))
+            asyncio.run(asyncio.wait_for(_send_and_hear(wake_ups), PATIENCE))
             reason[0] = ""
+        except TimeoutError:
+            return
         except Exception as error:
             reason[0] = str(error) or repr(error)
 
     # In a thread, since this one may have an event loop, and an adapter of one's own may block.
     thread = threading.Thread(target=ask, name="django_progress doctor", daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(PATIENCE + 1)  # Longer than it takes by itself to give up, and to leave nothing that listens.
     return reason[0]
 
 
