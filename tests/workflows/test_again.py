@@ -89,7 +89,7 @@ def test_a_workflow_that_can_not_be_planned_again(lost: Process, caplog: pytest.
 
 def test_programs_are_told(lost: Process, client: Client) -> None:
     answer = client.post(f"/progress/{lost.key}/retry/", headers={"accept": "application/json"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_plannable")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_plannable")
     assert "secret" not in answer.content.decode()
 
 
