@@ -35,7 +35,7 @@ def addresses(processes: list[Process], links: list[str], *, but: str = "-") -> 
     client.force_login(User.objects.get(username="ann"))
     found: dict[str, list[str]] = {}
     for name, takes in routes():
-        if name.startswith(but):
+        if name.startswith(but) or name in STREAMS:
             continue
         made = found.setdefault(name, [])
         for values in fillings(name, takes, processes, links):
@@ -64,8 +64,10 @@ def fillings(name: str, takes: tuple[str, ...], processes: list[Process], links:
     return [[process.key] for process in processes]
 
 
+STREAMS = {"django_progress:process-stream", "django_progress:process-page-stream"}
+"""They hold no page, and can't be asked from a thread with an event loop, as Chromium's driver has."""
 NO_PAGE = {
-    *(f"django_progress:process-{name}" for name in ("cancel", "retry", "stream", "page-stream")),
+    *(f"django_progress:process-{name}" for name in ("cancel", "retry")),
     *(f"admin:django_progress_process_{name}" for name in ("add", "cancel", "expire", "retry", "revoke")),
     *(
         f"admin:django_progress_{model}_{name}"

@@ -106,8 +106,9 @@ def test_fault_30_away_for_longer_than_the_lease(server: Postgres, broker: Broke
         server.start()
         journal.open(1, 2)
         assert ended(process).status == Status.SUCCEEDED
+    # The first body may just have ended when its attempt was given up: then it counts for nothing.
     assert outcomes(process)[-1] == "succeeded"
-    assert len(journal.lines("ended")) == 1
+    assert outcomes(process).count("succeeded") == 1
 
 
 def test_fault_31_restarted_between_the_last_commit_and_the_acknowledgement(
