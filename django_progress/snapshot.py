@@ -11,6 +11,7 @@ from django.urls import reverse
 from . import errors
 from .conf import settings
 from .status import Status
+from .steps import steps_of
 from .waiting import Wait, wait_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ __all__ = ["ERROR_KEY", "Snapshot", "build", "newest_milestones", "take"]
 
 MILESTONES = 200
 """How many milestones, of the newest, a snapshot holds."""
-STEPS = 500
-"""How many steps of a workflow a snapshot holds."""
 ERROR_KEY = "Error"
 """The message under which a failure also stands."""
 
@@ -216,29 +215,6 @@ def newest_milestones(process: Process, most: int = MILESTONES) -> list[Event]:
     """Return the newest milestones, in order; whoever wants more asks for the events. One query."""
     newest = process.milestones.filter(seq__lte=process.last_seq).order_by("-seq")
     return list(reversed(newest[:most]))
-
-
-def steps_of(process: Process, most: int = STEPS) -> tuple[dict[str, Any], ...]:
-    """Return what the JSON status tells of the steps of a workflow, in the order of their definition.
-
-    Sub-steps, which may be thousands, are only counted. No query for any other process, one for a workflow.
-    """
-    if not process.workflow:
-        return ()
-    steps = process.steps.using(process._using).planned().order_by("position")
-    return tuple(
-        {
-            "path": step.path,
-            "description": step.title,
-            "status": step.status,
-            "percent": round(100 * step.fraction, 2),
-            "parts": {"total": step.parts, "left": step.parts_left} if step.parts else None,
-            "started_at": _iso(step.started_at),
-            "finished_at": _iso(step.finished_at),
-            "error": errors.shown(step.error) or None,
-        }
-        for step in steps.defer("result", "options")[:most]
-    )
 
 
 def build(

@@ -17,6 +17,7 @@ from ..conf import settings
 from ..models import Process
 from ..responses import retry_after
 from ..status import ACTIVE, TERMINAL
+from ..steps import steps_of
 from ..waiting import wait_of
 from .guards import for_programs, problem, safe_only
 from .longpoll import wait_for_event
@@ -136,7 +137,7 @@ def events(request: HttpRequest, key: UUID) -> HttpResponse:
 
 
 def _shown(process: Process) -> snapshot.Snapshot:
-    return snapshot.build(process, snapshot.newest_milestones(process), wait_of(process))
+    return snapshot.build(process, snapshot.newest_milestones(process), wait_of(process), steps_of(process))
 
 
 def _lasting(body: dict[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,11 @@ def test_the_json_status_tells_of_the_steps(process: Process, ann: User) -> None
     assert Process.objects.start("x").snapshot().steps == ()
 
 
+def test_the_address_of_the_status_tells_of_them_too(process: Process, ann: User) -> None:
+    answer = logged_in(ann).get(url(process)).json()
+    assert [step["path"] for step in answer["steps"]] == ["#.load", "#.report"]
+
+
 def test_a_step_is_seen_by_whoever_sees_its_workflow(process: Process, ann: User) -> None:
     child = execution(process, "#.load")
     stranger, friend = User.objects.create_user("bob"), User.objects.create_user("carl")
