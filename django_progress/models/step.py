@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from .. import values
@@ -51,6 +51,11 @@ class Step(models.Model):
     children_left = models.PositiveIntegerField(default=0, editable=False)
     parts = models.PositiveIntegerField(default=0, editable=False)
     parts_left = models.PositiveIntegerField(default=0, editable=False)
+    parts_failed = models.PositiveIntegerField(default=0, editable=False)
+
+    # Where another run of the workflow was the first to execute it: the row there, while that is kept.
+    is_reused = models.BooleanField(_("reused"), default=False)
+    source = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, editable=False, related_name="copies")
 
     result = models.JSONField(_("result"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
@@ -63,7 +68,8 @@ class Step(models.Model):
     class Meta:
         verbose_name = _("step")
         verbose_name_plural = _("steps")
-        ordering = ["process_id", "position", "index"]
+        # A step stands before its sub-steps, also where NULLs come last by themselves.
+        ordering = ["process_id", "position", F("index").asc(nulls_first=True)]
         constraints = [
             models.UniqueConstraint(fields=["process", "path"], name="dp_step_path"),
             models.CheckConstraint(condition=Q(status__in=StepStatus.values), name="dp_step_status"),

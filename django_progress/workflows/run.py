@@ -100,6 +100,9 @@ class Run:
     def fail(self, step: Step, status: StepStatus, process: Process) -> None:
         """End a step, and let its workflow fail because of it; the bar stays where it is."""
         self._set_ended(step, status, process)
+        if step.is_part:
+            [whole] = self._load([step.parent_path])
+            self._set(whole, parts_failed=whole.parts_failed + 1)
         self._failure = (step, process)
 
     def _set_ended(self, step: Step, status: StepStatus, process: Process | None, result: Any = None) -> None:
@@ -141,7 +144,7 @@ class Run:
 
     def _part_ended(self, part: Step) -> None:
         [step] = self._load([part.parent_path])
-        self._set(step, parts_left=step.parts_left - 1)
+        self._set(step, parts_left=step.parts_left - 1, parts_failed=step.parts_failed + (part.status in STEP_FAILED))
         if not step.parts_left:
             self.save()
             parts = self._steps.filter(parent_path=step.path, index__isnull=False).order_by("index")

@@ -363,6 +363,15 @@ def test_sub_steps_that_may_fail(define: Define) -> None:
     assert (process.status, process.result) == (Status.SUCCEEDED, [0, *[None] * 13])
     [(_, failed)] = process.messages
     assert failed == ", ".join(f"#.load[{number}]" for number in range(1, 11)) + " and 3 more"
+    assert step(process, "#.load").parts_failed == 13
+
+
+def test_a_sub_step_that_ends_it_is_counted(define: Define) -> None:
+    workflow = define()
+    workflow.step(name="load", each=lambda results: [1, 2])(lambda step, item: boom(step))
+    process = drain(workflow.start())
+    load = step(process, "#.load")
+    assert (process.status, load.parts, load.parts_failed) == (Status.FAILED, 2, 1)
 
 
 def test_attempts_are_a_steps_own(define: Define) -> None:
