@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .exceptions import ProgressError, RetryNotPossible
 
 __all__ = ["Coordinator", "get_coordinator", "plan_again", "register"]
+
+P = TypeVar("P")
 
 logger = logging.getLogger("django_progress")
 
@@ -52,10 +54,10 @@ def get_coordinator() -> Coordinator:
     return _coordinator
 
 
-def plan_again(process: Any) -> Callable[[Any], None]:
+def plan_again(process: Any, plan: Callable[[str, Mapping[str, Any]], P] | None = None) -> P | Any:
     """Return the plan of a workflow for the arguments it had; its definition may be another by now, or not be here."""
     try:
-        return get_coordinator().plan(process.workflow, process.task_kwargs)
+        return (plan or get_coordinator().plan)(process.workflow, process.task_kwargs)
     except (ProgressError, TypeError, ValueError) as error:
         # Pages and programs are told that it can't be done; why is for who runs the site.
         logger.warning("The workflow of process %s can't be started again.", process.key, exc_info=True)

@@ -17,6 +17,7 @@ __all__ = [
     "ProcessSuperseded",
     "ProgressError",
     "RetryNotPossible",
+    "StepNotFound",
     "UnsafeURL",
 ]
 
@@ -40,6 +41,10 @@ class ProcessActive(ProgressError):
 
 class RetryNotPossible(ProgressError):
     """This process has no task of its own that could be run again; start a new one, or retry the whole workflow."""
+
+
+class StepNotFound(ProgressError, ValueError):
+    """There is no such step in this workflow."""
 
 
 class IdempotencyConflict(ProgressError):

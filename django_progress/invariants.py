@@ -24,7 +24,7 @@ from . import engines
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Attempt, Event, Process, Step, Worker
-from .status import ACTIVE, STEP_ENDED, TERMINAL, Outcome, Status, StepStatus
+from .status import ACTIVE, STEP_ENDED, STEP_OVER, TERMINAL, Outcome, Status, StepStatus
 
 __all__ = ["MARGIN", "MOST", "Violation", "find_violations", "violations"]
 
@@ -122,14 +122,14 @@ def _looked_at(rows: QuerySet[Process]) -> list[Any]:
             timeout_at=_sum(executing, Min("timeout_at")),
             has_step=Exists(Step.objects.filter(execution=OuterRef("pk"))),
             active_steps=_sum(steps.active(), Count("pk")),
-            first_left=_sum(steps.filter(parent_path="#").exclude(status__in=STEP_ENDED, children_left=0), Count("pk")),
+            first_left=_sum(steps.filter(parent_path="#").exclude(status__in=STEP_OVER, children_left=0), Count("pk")),
             parts=_sum(steps.planned(), Sum("parts")),
             part_rows=_sum(steps.exclude(index=None), Count("pk")),
             idle_step=_path(steps.active().filter(over)),
             early_step=_path(steps.filter(status__in=STEP_ENDED, execution__status__in=ACTIVE)),
             ready_step=_path(steps.planned().filter(status=StepStatus.INACTIVE, blockers=0)),
             unproven_step=_path(
-                steps.filter(status=StepStatus.SUCCEEDED).exclude(execution__status=Status.SUCCEEDED)
+                steps.filter(status=StepStatus.SUCCEEDED, is_reused=False).exclude(execution__status=Status.SUCCEEDED)
             ),
         )
     )  # fmt: skip

@@ -143,8 +143,13 @@ class ProcessManager(models.Manager["Process"]):
         return await sync_to_async(self.start)(*args, **kwargs)
 
     @retried
-    def start_again(self, process: Process, *, by: Any = None) -> Process:
-        """Start the work of a finished process again (see ``Process.retry()``)."""
+    def start_again(
+        self, process: Process, *, by: Any = None, plan: Plan | None = None, noted: Mapping[str, Any] | None = None
+    ) -> Process:
+        """Start the work of a finished process again (see ``Process.retry()``).
+
+        ``plan`` writes other steps of a workflow than all of them; ``noted`` is what of it is kept on record.
+        """
         process._expire_if_overdue()
         rows = self.using(self._using)
         row = rows.get(pk=process.pk)
@@ -152,13 +157,14 @@ class ProcessManager(models.Manager["Process"]):
             raise ProcessActive
         if row.parent_id is not None or not (row.task_name or row.workflow):
             raise RetryNotPossible
-        plan = plan_again(row) if row.workflow else None
+        if row.workflow and plan is None:
+            plan = plan_again(row)
         fields = {name: getattr(row, name) for name in COPIED}
         fields |= {"total": row.initial_total, "retry_of_id": row.pk, "retry_slot": row.pk}
         try:
             with transaction.atomic(using=self._using):
                 again = self._create(fields, plan)
-                audit.record(row, "retried", by, new=str(again.key))
+                audit.record(row, "retried", by, new=str(again.key), **(noted or {}))
         except IntegrityError:
             # The slot is taken: the other click's process is the one, even if it has ended by now.
             other = rows.filter(retry_of=row.pk).order_by("-pk").first()

@@ -14,6 +14,7 @@ __all__ = [
     "STEP_ACTIVE",
     "STEP_ENDED",
     "STEP_FAILED",
+    "STEP_OVER",
     "TERMINAL",
     "TRANSITIONS",
     "Outcome",
@@ -85,3 +86,5 @@ STEP_FAILED: tuple[StepStatus, ...] = (StepStatus.FAILED, StepStatus.CANCELLED)
 """Those of a step that ended, and not as it should."""
 STEP_ENDED: tuple[StepStatus, ...] = (StepStatus.SUCCEEDED, StepStatus.SKIPPED, *STEP_FAILED)
 """Those of a step that has ended."""
+STEP_OVER: tuple[StepStatus, ...] = (*STEP_ENDED, StepStatus.STALE)
+"""Those of a step that nothing more happens to in this run."""

@@ -130,6 +130,11 @@ class StepDefinition(StepMaker):
     def __repr__(self) -> str:
         return f"<step {self.path}>"
 
+    @property
+    def title(self) -> str:
+        """The description in the language that is active now; the name where there is none."""
+        return values.public_text(self.description, self.description_params) or self.name
+
     def __call__(self, step: Process, *args: Any, **kwargs: Any) -> Any:
         """Call the body."""
         return self.function(step, *args, **kwargs)
@@ -211,12 +216,16 @@ class Workflow(StepMaker, Starter):
 
     def plan(self, kwargs: Mapping[str, Any]) -> Plan:
         """Return what writes the steps for a process that is started with ``kwargs``."""
+        return partial(freezing.freeze, self.checked(kwargs))
+
+    def checked(self, kwargs: Mapping[str, Any]) -> Graph:
+        """Return the graph of its steps for these arguments. Raises ``TypeError`` and ``ValueError`` if it has none."""
         graph = self.built(kwargs)
         if not graph.nodes:
             raise ValueError(f"The workflow {self.name} has no steps; add one by @workflow.step().")
         graph.check()
         check_arguments(self, graph, kwargs)
-        return partial(freezing.freeze, graph)
+        return graph
 
     def built(self, kwargs: Mapping[str, Any]) -> Graph:
         """Return the graph of its steps for these arguments."""

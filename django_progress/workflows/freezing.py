@@ -14,10 +14,10 @@ from .. import clock, engines
 from ..conf import settings
 from ..models import Event, Process, Step
 from ..starting import STARTED_TEXT, publish
-from ..status import Status, StepStatus
+from ..status import STEP_OVER, Status, StepStatus
 from .graph import Graph, Node
 
-__all__ = ["BATCH", "FULL", "STEP_TASK", "freeze", "queue"]
+__all__ = ["BATCH", "FULL", "STEP_TASK", "begin", "freeze", "frozen", "part", "queue"]
 
 STEP_TASK = "django_progress.step"
 """The name of the task that executes steps."""
@@ -34,20 +34,31 @@ _announcing: ContextVar[dict[int, deque[Process]] | None] = ContextVar("django_p
 
 def freeze(graph: Graph, process: Process) -> None:
     """Write the steps of a workflow that is just being started, and queue those that wait for nothing."""
+    begin(process, frozen(graph, process))
+
+
+def frozen(graph: Graph, process: Process) -> list[Step]:
+    """Return the steps of a workflow as its definition has them, not written yet."""
     whole = sum(node.step.weight for node in graph.nodes.values())
-    steps = [_frozen(node, position, whole, process) for position, node in enumerate(graph.nodes.values())]
-    total = FULL if whole else None
-    for name, value in {
-        "steps_left": sum(node.parent == "#" for node in graph.nodes.values()),
+    return [_frozen(node, position, whole, process) for position, node in enumerate(graph.nodes.values())]
+
+
+def begin(process: Process, steps: list[Step]) -> None:
+    """Write the steps of a workflow that is just being started, and queue those that wait for nothing."""
+    total = FULL if any(step.weight for step in steps) else None
+    known = {
+        "steps_left": sum(
+            step.parent_path == "#" and (step.status not in STEP_OVER or step.children_left > 0) for step in steps
+        ),
         "total": total,
         "initial_total": total,
-        "unit": "%" if whole else "",
-    }.items():
+        "current": min(FULL, sum(step.weight * step.fraction for step in steps)),
+        "unit": "%" if total else "",
+    }
+    for name, value in known.items():
         setattr(process, name, value)
-    Process.objects.using(process._using).filter(pk=process.pk).update(
-        steps_left=process.steps_left, total=total, initial_total=total, unit=process.unit
-    )
-    queue(process, [step for step in steps if not step.blockers])
+    Process.objects.using(process._using).filter(pk=process.pk).update(**known)
+    queue(process, [step for step in steps if step.status == StepStatus.INACTIVE and not step.blockers])
     Step.objects.using(process._using).bulk_create(steps, batch_size=BATCH)
 
 
@@ -159,4 +170,21 @@ def _frozen(node: Node, position: int, whole: float, process: Process) -> Step:
         feeds=node.feeds,
         blockers=len(node.after) + (node.parent != "#"),
         children_left=node.children,
+    )
+
+
+def part(step: Step, index: int, item: Any) -> Step:
+    """Return one of the sub-steps of a step, not written yet; ``step.parts`` is how many there are."""
+    options = {name: value for name, value in step.options.items() if name != "each"}
+    return Step(
+        process=step.process,
+        path=f"{step.path}[{index}]",
+        name=step.name,
+        index=index,
+        position=step.position,
+        parent_path=step.path,
+        description=step.description,
+        description_params=step.description_params,
+        options={**options, "each": False, "item": item},
+        weight=step.weight / step.parts,
     )

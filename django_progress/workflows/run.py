@@ -8,9 +8,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from django.db.models import Q
+
 from .. import clock, values
 from ..endings import SUCCEEDED_TEXT
 from ..models import Process, Step
+from ..querysets import StepQuerySet
 from ..status import ACTIVE, STEP_ENDED, STEP_FAILED, Outcome, Status, StepStatus, sources
 from ..writes import Add, Guard, NewEvent, Peak
 from . import freezing
@@ -76,26 +79,11 @@ class Run:
 
     def fan_out(self, step: Step, items: list[Any]) -> None:
         """Give a step its sub-steps, one for each item."""
-        count = len(items)
-        options = {name: value for name, value in step.options.items() if name != "each"}
-        parts = [
-            Step(
-                process=self.workflow,
-                path=f"{step.path}[{index}]",
-                name=step.name,
-                index=index,
-                position=step.position,
-                parent_path=step.path,
-                description=step.description,
-                description_params=step.description_params,
-                options={**options, "each": False, "item": item},
-                weight=step.weight / count,
-            )
-            for index, item in enumerate(items)
-        ]
+        self._set(step, parts=len(items), parts_left=len(items), fraction=0.0)
+        step.process = self.workflow
+        parts = [freezing.part(step, index, item) for index, item in enumerate(items)]
         freezing.queue(self.workflow, parts)
         Step.objects.using(self._using).bulk_create(parts, batch_size=freezing.BATCH)
-        self._set(step, parts=count, parts_left=count, fraction=0.0)
 
     def fail(self, step: Step, status: StepStatus, process: Process) -> None:
         """End a step, and let its workflow fail because of it; the bar stays where it is."""
@@ -168,8 +156,10 @@ class Run:
             self._todo.append(partial(self._complete, parent))
 
     def _unblock(self, step: Step) -> None:
+        if step.status != StepStatus.INACTIVE:
+            return  # Skipped, or taken over from another run.
         self._set(step, blockers=step.blockers - 1)
-        if not step.blockers and step.status == StepStatus.INACTIVE:
+        if not step.blockers:
             self._ready.append(step)
 
     def _skip(self, step: Step) -> None:
@@ -200,11 +190,19 @@ class Run:
     def _succeed(self) -> None:
         changes: dict[str, Any] = {"current": self.workflow.total} if self.workflow.total else {}
         if self.workflow.result is None:
-            last = self._steps.filter(parent_path="#", index=None).order_by("-position")
-            changes["result"] = last.values_list("result", flat=True).first()
+            changes["result"] = self._last().values_list("result", flat=True).first()
         event = NewEvent(Status.SUCCEEDED.value, message=SUCCEEDED_TEXT, translatable=True)
         guard = Guard(sources(Status.SUCCEEDED), in_time=False)
         self.workflow._finish(guard, Status.SUCCEEDED, changes, event, Outcome.SUPERSEDED)
+
+    def _last(self) -> StepQuerySet:
+        """Return the step whose result is that of the whole: where only one was to run, that one."""
+        steps = Step.objects.using(self._using).filter(process=self.workflow.pk).planned().order_by("-position")
+        if steps.filter(status=StepStatus.STALE).exists():
+            return steps.exclude(status=StepStatus.STALE).filter(
+                Q(is_reused=False) | Q(finished_at__gte=self.workflow.created_at)
+            )
+        return steps.filter(parent_path="#")
 
     # -- rows --------------------------------------------------------------------------
 

@@ -1,0 +1,223 @@
+"""Which steps of a workflow that has ended must run again, and whose results are still good.
+
+The rule: a step runs only when those before it have succeeded, and not earlier than they
+did; what depends on a step that runs again runs again. So a result is good if its step
+succeeded, stands in the definition as it did, and was queued no earlier than all before it
+were complete. A condition that was not met is a result like any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from ..exceptions import RetryNotPossible, StepNotFound
+from ..models import Step
+from ..status import StepStatus
+from .graph import Graph, Node
+
+__all__ = ["Choice", "Way", "choose", "parts_of_path"]
+
+GOOD = (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
+NAMED = 20
+
+_part = re.compile(r"(?P<path>.*)\[(?P<index>[0-9]{1,9})\]\Z", re.DOTALL)
+
+
+class Way(StrEnum):
+    """How much of a workflow runs again."""
+
+    FAILED = "failed"
+    """What did not succeed, and what depends on it."""
+    FROM = "from"
+    """A step and what depends on it, and whatever else did not succeed."""
+    ONLY = "only"
+    """One step, and nothing else: what depends on it is out of date from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What becomes of each step in a new run."""
+
+    whole: frozenset[str]
+    """The paths of the steps that run again, with all their sub-steps."""
+    parts: Mapping[str, frozenset[int]]
+    """Of the steps that keep their list of items: which of their sub-steps run again."""
+    stale: frozenset[str] = field(default_factory=frozenset)
+    """Those that don't run, and whose results are not good any more."""
+
+    @property
+    def moving(self) -> frozenset[str]:
+        """The paths of those of which anything runs."""
+        return self.whole | self.parts.keys()
+
+
+def parts_of_path(path: str) -> tuple[str, int | None]:
+    """Return the path of a step, and which of its sub-steps is meant: ``#.load[3]`` is ``("#.load", 3)``."""
+    found = _part.match(path)
+    return (found["path"], int(found["index"])) if found else (path, None)
+
+
+def choose(graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set[int]], way: Way, path: str) -> Choice:
+    """Decide what runs again.
+
+    ``old`` are the steps as they stand, without sub-steps; ``failed_parts`` says of each
+    which of its sub-steps have not succeeded. Raises ``StepNotFound``, and
+    ``RetryNotPossible`` where nothing is to be done, or a step can't run by itself.
+    """
+    chosen, index = parts_of_path(path) if way is not Way.FAILED else ("", None)
+    if way is not Way.FAILED:
+        _look_up(graph, old, chosen, index, path)
+    whole, parts = _undone(graph, old, failed_parts)
+    if way is Way.FAILED and not whole and not parts:
+        raise RetryNotPossible("Every step of this workflow has succeeded; say from which one it is to run again.")
+    undone = _spread(graph, whole, parts)
+    if way is Way.ONLY:
+        return _alone(graph, old, failed_parts, undone, chosen, index)
+    if index is None and chosen:
+        whole.add(chosen)
+    elif index is not None and chosen not in whole:
+        parts.setdefault(chosen, set()).add(index)
+    kept = _kept(graph, whole, parts)
+    return Choice(frozenset(_spread(graph, whole, parts) - kept.keys()), kept)
+
+
+def _look_up(graph: Graph, old: Mapping[str, Step], chosen: str, index: int | None, path: str) -> None:
+    if chosen not in graph.nodes:
+        known = ", ".join(list(graph.nodes)[:NAMED])
+        raise StepNotFound(f"There is no step {path!r:.300} in this workflow; there are {known}.")
+    if index is not None and (chosen not in old or index >= old[chosen].parts):
+        count = old[chosen].parts if chosen in old else 0
+        raise StepNotFound(f"The step {chosen} had {count} sub-steps, so {path!r:.300} is none of them.")
+
+
+def _undone(
+    graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set[int]]
+) -> tuple[set[str], dict[str, set[int]]]:
+    """Return which steps have no good result of their own, and which of those only for some sub-steps."""
+    whole: set[str] = set()
+    parts: dict[str, set[int]] = {}
+    completed: dict[str, datetime | None] = _completed(graph, old)
+    for path, node in graph.nodes.items():
+        row = old.get(path)
+        if row is None or not _is_the_same(node, row) or not _is_in_time(node, row, old, completed):
+            whole.add(path)
+        elif row.parts and failed_parts.get(path):
+            parts[path] = set(failed_parts[path])
+        elif row.status not in GOOD:
+            whole.add(path)
+    return whole, parts
+
+
+def _is_the_same(node: Node, row: Step) -> bool:
+    waits_for = [*([node.parent] if node.parent != "#" else []), *node.after]
+    return bool(row.waits_for == waits_for and row.options["each"] == (node.step.each is not None))
+
+
+def _is_in_time(
+    node: Node, row: Step, old: Mapping[str, Step], completed: Mapping[str, datetime | None]
+) -> bool:  # fmt: skip
+    """Ask whether a step began when all before it was complete. What was skipped with its parent never began."""
+    if row.queued_at is None:
+        return True
+    before = [completed.get(path) for path in node.after]
+    if node.parent != "#":
+        parent = old.get(node.parent)
+        before.append(parent.finished_at if parent else None)
+    return all(moment is None or moment <= row.queued_at for moment in before)
+
+
+def _completed(graph: Graph, old: Mapping[str, Step]) -> dict[str, datetime | None]:
+    """Return when each step and all under it had ended. A step stands after its parent in the graph."""
+    latest: dict[str, datetime | None] = {
+        path: old[path].finished_at if path in old else None for path in graph.nodes
+    }  # fmt: skip
+    for path, node in reversed(graph.nodes.items()):
+        own, above = latest[path], latest.get(node.parent)
+        if node.parent != "#" and own is not None and (above is None or own > above):
+            latest[node.parent] = own
+    return latest
+
+
+def _spread(graph: Graph, *starts: Iterable[str]) -> set[str]:
+    """Return those steps, and all that depend on one of them."""
+    children: dict[str, list[str]] = defaultdict(list)
+    for path, node in graph.nodes.items():
+        children[node.parent].append(path)
+    reached = {path for start in starts for path in start}
+    waiting = deque(reached)
+    while waiting:
+        path = waiting.popleft()
+        for other in [*children[path], *_fed(graph, path)]:
+            if other not in reached:
+                reached.add(other)
+                waiting.append(other)
+    return reached
+
+
+def _fed(graph: Graph, path: str) -> Iterator[str]:
+    """Yield what waits for a step, or for one that is not complete before this one is."""
+    while path != "#":
+        node = graph.nodes[path]
+        yield from node.feeds
+        path = node.parent
+
+
+def _kept(graph: Graph, whole: set[str], parts: Mapping[str, set[int]]) -> dict[str, frozenset[int]]:
+    """Leave out the sub-steps of steps that depend on something that runs again: those are planned anew."""
+    reached = _spread(graph, whole)
+    for path in parts:
+        reached |= _spread(graph, [path]) - {path}
+    return {path: frozenset(some) for path, some in parts.items() if path not in reached}
+
+
+def _alone(
+    graph: Graph,
+    old: Mapping[str, Step],
+    failed_parts: Mapping[str, set[int]],
+    undone: set[str],
+    chosen: str,
+    index: int | None,
+) -> Choice:
+    first = next((path for path in graph.nodes if path in undone and path in _before(graph, chosen)), None)
+    if first is not None:
+        raise RetryNotPossible(
+            f"The step {chosen} can't run by itself, because {first}, before it, has no result that is still good; "
+            f"run it again from {first}."
+        )
+    after = frozenset((_spread(graph, [chosen]) | undone) - {chosen})
+    if index is None:
+        return Choice(frozenset([chosen]), {}, after)
+    others = failed_parts.get(chosen, set()) - {index}
+    if others:
+        raise RetryNotPossible(
+            f"The sub-step {chosen}[{index}] can't run by itself, because {chosen}[{min(others)}] has not succeeded "
+            "either; retry what failed."
+        )
+    return Choice(frozenset(), {chosen: frozenset([index])}, after)
+
+
+def _before(graph: Graph, chosen: str) -> set[str]:
+    """Return what has to be complete before a step may begin."""
+    under: dict[str, list[str]] = defaultdict(list)
+    for path, node in graph.nodes.items():
+        under[node.parent].append(path)
+    before: set[str] = set()
+    waiting = deque([chosen])
+    while waiting:
+        node = graph.nodes[waiting.popleft()]
+        found = [node.parent] if node.parent != "#" else []
+        pending = list(node.after)
+        while pending:  # Whoever waits for a step waits for all under it.
+            path = pending.pop()
+            found.append(path)
+            pending += under[path]
+        for path in found:
+            if path not in before:
+                before.add(path)
+                waiting.append(path)
+    return before
