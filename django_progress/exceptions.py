@@ -9,6 +9,7 @@ import inspect
 
 __all__ = [
     "IdempotencyConflict",
+    "NothingFailed",
     "ProcessActive",
     "ProcessCancelled",
     "ProcessExpired",
@@ -18,6 +19,7 @@ __all__ = [
     "ProgressError",
     "RetryNotPossible",
     "StepNotFound",
+    "StepNotReady",
     "UnsafeURL",
 ]
 
@@ -41,6 +43,14 @@ class ProcessActive(ProgressError):
 
 class RetryNotPossible(ProgressError):
     """This process has no task of its own that could be run again; start a new one, or retry the whole workflow."""
+
+
+class NothingFailed(RetryNotPossible):
+    """Every step of this workflow has succeeded; say from which one it is to run again."""
+
+
+class StepNotReady(RetryNotPossible):
+    """This step can't run by itself, because one before it has no result that is still good."""
 
 
 class StepNotFound(ProgressError, ValueError):

@@ -48,6 +48,8 @@ class Snapshot:
     is_active: bool
     has_task: bool
     """Whether it can be tried again: a step of a workflow can't, by itself."""
+    is_workflow: bool
+    """Whether it is made of steps."""
     current: float
     total: float | None
     unit: str
@@ -113,6 +115,11 @@ class Snapshot:
         """Whether trying again makes sense."""
         return self.has_task and self.status in (Status.FAILED, Status.EXPIRED, Status.CANCELLED)
 
+    @property
+    def may_rerun(self) -> bool:
+        """Whether its steps can run again."""
+        return self.is_workflow and self.is_finished
+
     def as_json(self) -> dict[str, Any]:
         """Return the body of the JSON status."""
         messages = [{"key": key, "value": value} for key, value in self.messages]
@@ -172,6 +179,7 @@ class Snapshot:
                 "wait": self.wait_url,
                 **({"cancel": reverse("django_progress:process-cancel", args=[self.key])} if self.may_cancel else {}),
                 **({"retry": reverse("django_progress:process-retry", args=[self.key])} if self.may_retry else {}),
+                **({"rerun": reverse("django_progress:process-rerun", args=[self.key])} if self.may_rerun else {}),
                 **({"finished": self.finished_url} if self.is_finished else {}),
             },
         }
@@ -232,6 +240,7 @@ def build(
         status=status,
         is_active=active,
         has_task=bool(process.workflow or (process.task_name and process.parent_id is None)),
+        is_workflow=bool(process.workflow),
         current=process.current,
         total=process.total,
         unit=process.unit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import api, fragments, openapi, page_stream, pages, shared, streams, verbs
+from .views import api, fragments, openapi, page_stream, pages, rerun, shared, streams, verbs
 
 app_name = "django_progress"
 
@@ -23,6 +23,8 @@ urlpatterns = [
     path("<uuid:key>/stream/", streams.stream, name="process-stream"),
     path("<uuid:key>/cancel/", verbs.cancel, name="process-cancel"),
     path("<uuid:key>/retry/", verbs.retry, name="process-retry"),
+    path("<uuid:key>/rerun/", rerun.rerun, name="process-rerun"),
+    path("<uuid:key>/rerun/plan/", rerun.plan, name="process-rerun-plan"),
     path("<uuid:key>/fragments/wait/", fragments.wait, name="process-wait-fragment"),
     path("<uuid:key>/fragments/status/", fragments.status, name="process-status-fragment"),
 ]

@@ -22,6 +22,7 @@ from . import cells
 from .filters import KindFilter, StatusFilter
 from .page import LARGE, Page
 from .parts import as_uuid, may_see_processes, task_result_urls
+from .rerun import RerunPage
 from .trail import sharing_of, trail_of
 from .verbs import VERBS, Result, Verb
 
@@ -65,7 +66,7 @@ class Doomed(NestedObjects):
 
 
 @admin.register(Process)
-class ProcessAdmin(Page, ModelAdmin):
+class ProcessAdmin(Page, RerunPage, ModelAdmin):
     """Shows processes to staff. Whoever may change them may use the verbs; nobody edits a value."""
 
     list_display = ["what", "status_badge", "progress", "kind", "owner", "time_taken", "attempts", "created_at"]
@@ -75,7 +76,7 @@ class ProcessAdmin(Page, ModelAdmin):
     date_hierarchy = "created_at"
     show_full_result_count = False
     search_help_text = _("Search by description, kind, owner, key, Celery task id or error reference.")
-    actions = ["cancel_selected", "expire_selected", "retry_selected", "revoke_selected"]
+    actions = ["cancel_selected", "expire_selected", "retry_selected", "rerun_failed_selected", "revoke_selected"]
 
     class Media:
         css = {"all": ["django_progress/admin.css"]}
@@ -216,6 +217,10 @@ class ProcessAdmin(Page, ModelAdmin):
     @admin.action(description=_("Start selected %(verbose_name_plural)s again"), permissions=["control"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Process]) -> None:
         self._apply_to_all(request, VERBS["retry"], queryset)
+
+    @admin.action(description=_("Run what failed of selected %(verbose_name_plural)s again"), permissions=["control"])
+    def rerun_failed_selected(self, request: HttpRequest, queryset: QuerySet[Process]) -> None:
+        self._apply_to_all(request, VERBS["rerun_failed"], queryset)
 
     @admin.action(description=_("Revoke the links to selected %(verbose_name_plural)s"), permissions=["control"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Process]) -> None:

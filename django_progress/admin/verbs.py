@@ -13,8 +13,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
-from ..exceptions import ProcessActive, ProcessFinished, RetryNotPossible
+from ..exceptions import NothingFailed, ProcessActive, ProcessFinished, RetryNotPossible
 from ..sharing import revoke_share_urls
+from ..workflows import retry_failed
 
 if TYPE_CHECKING:
     from ..models import Process
@@ -36,6 +37,8 @@ class Result(Enum):
     FINISHED = "finished"
     ACTIVE = "active"
     NO_TASK = "no task"
+    NO_WORKFLOW = "no workflow"
+    NOTHING_FAILED = "nothing failed"
     BROKEN = "broken"
 
     @property
@@ -96,6 +99,16 @@ MESSAGES: dict[Result, Any] = {
         "%(count)d processes can't be started again, because they have no task.",
         "count",
     ),
+    Result.NO_WORKFLOW: ngettext_lazy(
+        "%(count)d process has no steps that could run again.",
+        "%(count)d processes have no steps that could run again.",
+        "count",
+    ),
+    Result.NOTHING_FAILED: ngettext_lazy(
+        "%(count)d process was left as it is, because all its steps have succeeded.",
+        "%(count)d processes were left as they are, because all their steps have succeeded.",
+        "count",
+    ),
     Result.BROKEN: ngettext_lazy(
         "%(count)d process was left as it is, because of an error that is in the log.",
         "%(count)d processes were left as they are, because of errors that are in the log.",
@@ -122,6 +135,8 @@ class Verb:
             return Result.FINISHED, process
         except ProcessActive:
             return Result.ACTIVE, process
+        except NothingFailed:
+            return Result.NOTHING_FAILED, process
         except RetryNotPossible as reason:
             # With a cause it is a workflow that can't be planned again, and that is in the log.
             return (Result.BROKEN if reason.__cause__ else Result.NO_TASK), process
@@ -147,6 +162,16 @@ def _retry(process: Process, user: Any) -> tuple[Result, Process]:
     return Result.STARTED, process.retry(by=user)
 
 
+def _rerun_failed(process: Process, user: Any) -> tuple[Result, Process]:
+    if not process.workflow:
+        return Result.NO_WORKFLOW, process
+    return Result.STARTED, retry_failed(process, by=user)
+
+
+def _may_start_again(process: Process) -> bool:
+    return process.is_finished and process.parent_id is None and bool(process.task_name or process.workflow)
+
+
 def _revoke(process: Process, user: Any) -> tuple[Result, Process]:
     return (Result.REVOKED if revoke_share_urls(process, by=user) else Result.NO_LINKS), process
 
@@ -156,7 +181,13 @@ VERBS = {
     for verb in (
         Verb("cancel", _("Cancel"), _cancel, lambda process: process.is_active and not process.is_stopping),
         Verb("expire", _("Expire"), _expire, lambda process: process.is_active),
-        Verb("retry", _("Start again"), _retry, lambda process: process.is_finished and bool(process.task_name)),
+        Verb("retry", _("Start again"), _retry, _may_start_again),
+        Verb(
+            "rerun_failed",
+            _("Run what failed again"),
+            _rerun_failed,
+            lambda process: bool(process.workflow) and _may_start_again(process),
+        ),
         Verb("revoke", _("Revoke links"), _revoke, lambda process: process.link_set.working().exists()),
     )
 }

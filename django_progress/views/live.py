@@ -267,12 +267,12 @@ class Live:
 
     @property
     def may(self) -> str:
-        """What can be done, as far as the process is concerned."""
-        if self.is_for_holders:
+        """What can be done, as far as the process is concerned: words, of which the stylesheet makes use."""
+        shown = self.snapshot
+        if self.is_for_holders or shown.retried_as:
             return ""
-        if self.snapshot.may_cancel:
-            return "cancel"
-        return "retry" if self.snapshot.may_retry and not self.snapshot.retried_as else ""
+        may = {"cancel": shown.may_cancel, "retry": shown.may_retry, "rerun": shown.may_rerun}
+        return " ".join(word for word, is_so in may.items() if is_so)
 
     @property
     def title(self) -> str:

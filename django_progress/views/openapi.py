@@ -13,15 +13,13 @@ from django.urls.converters import UUIDConverter
 from .. import __version__
 from ..conf import settings
 from ..responses import PROBLEM
-from ..status import Status
 from .api import MAX_SEQ, USUAL_EVENTS, with_etag
 from .guards import for_everybody, safe_only
+from .schemas import SCHEMAS, TEXT, WAY, Json
 
 __all__ = ["describe", "description"]
 
 SOME = UUID(int=0)
-
-Json = dict[str, Any]
 
 
 @for_everybody
@@ -137,6 +135,49 @@ def describe() -> Json:
                     },
                 },
             },
+            _path("rerun"): {
+                "parameters": [KEY],
+                "post": {
+                    "operationId": "rerun",
+                    "summary": "Run a workflow that has ended again, as a new process: what failed, unless it is said",
+                    "parameters": [CSRF],
+                    "requestBody": {
+                        "content": {
+                            "application/x-www-form-urlencoded": {
+                                "schema": {"type": "object", "properties": {"way": WAY, "path": TEXT}}
+                            }
+                        }
+                    },
+                    "responses": {
+                        "202": _json("Status", Location=_header("string", "The status of the new process."), **PACED),
+                        "400": _problem("No such way"),
+                        "409": _problem("Still active, no such step, nothing to run, or one that can't run alone"),
+                        **PROBLEMS_OF_CHANGING,
+                    },
+                },
+            },
+            _path("rerun-plan"): {
+                "parameters": [KEY],
+                "get": {
+                    "operationId": "plan",
+                    "summary": "What would run again, and what would be reused",
+                    "parameters": [
+                        {
+                            "name": "way",
+                            "in": "query",
+                            "description": "How much: what failed, unless it is said.",
+                            "schema": WAY,
+                        },
+                        {"name": "path", "in": "query", "description": "A step, for from and only.", "schema": TEXT},
+                    ],
+                    "responses": {
+                        "200": _json("Plan"),
+                        "400": _problem("No such way"),
+                        "409": _problem("Still active, no such step, nothing to run, or one that can't run alone"),
+                        **PROBLEMS_OF_CHANGING,
+                    },
+                },
+            },
         },
         "components": {
             "schemas": SCHEMAS,
@@ -174,19 +215,6 @@ def _problem(text: str) -> Json:
     return {"description": text, "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
-def _object(*, optional: tuple[str, ...] = (), **properties: Json) -> Json:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
-
-
-def _list(schema: Json) -> Json:
-    return {"type": "array", "items": schema}
-
-
-def _or_null(schema: Json) -> Json:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
 KEY: Json = {
     "name": "key",
     "in": "path",
@@ -209,86 +237,4 @@ PROBLEMS_OF_READING: Json = {"404": _problem("Not there, or not to be seen by wh
 PROBLEMS_OF_CHANGING: Json = {
     "403": _problem("To be seen, but not to be changed; or the CSRF check failed"),
     **PROBLEMS_OF_READING,
-}
-
-TEXT: Json = {"type": "string"}
-NUMBER: Json = {"type": "number"}
-COUNT: Json = {"type": "integer", "minimum": 0}
-FLAG: Json = {"type": "boolean"}
-TIME: Json = {"type": "string", "format": "date-time"}
-ANYTHING: Json = {"description": "Any JSON."}
-URL: Json = {"type": "string", "format": "uri-reference"}
-STATUS: Json = {"type": "string", "enum": Status.values}
-ID: Json = {"type": "string", "format": "uuid"}
-DETAILS: Json = {"type": "object"}
-ERROR = _or_null(_object(message=TEXT, reference=TEXT))
-EVENT = _object(id=TEXT, seq=COUNT, type=TEXT, name=TEXT, message=TEXT, happened_at=TIME, details=DETAILS)
-
-SCHEMAS: Json = {
-    "Status": _object(
-        id=ID,
-        kind=TEXT,
-        description=TEXT,
-        status=STATUS,
-        done=FLAG,
-        progress=_object(
-            current=NUMBER,
-            total=_or_null(NUMBER),
-            percent=_or_null({"type": "number", "minimum": 0, "maximum": 100}),
-            unit=TEXT,
-            rate=_or_null(NUMBER),
-            eta_seconds=_or_null(COUNT),
-        ),
-        messages=_list(_object(key=TEXT, value=TEXT)),
-        milestones=_list(
-            _object(seq=COUNT, name=TEXT, type=TEXT, message=TEXT, happened_at=TIME, details=DETAILS),
-        ),
-        steps=_list(ANYTHING),
-        attempt=_object(number=COUNT, max=COUNT, next_at=_or_null(TIME), worker_silent=FLAG),
-        waiting=_or_null(
-            _object(
-                ahead=_or_null(COUNT),
-                worker_listening=_or_null(FLAG),
-                after=_or_null(_object(outcome=TEXT, message=TEXT)),
-            )
-        ),
-        quiet_seconds=_or_null(COUNT),
-        cancel_requested=FLAG,
-        created_at=TIME,
-        started_at=_or_null(TIME),
-        updated_at=TIME,
-        finished_at=_or_null(TIME),
-        expires_at=_or_null(TIME),
-        seq=COUNT,
-        result=ANYTHING,
-        error=ERROR,
-        url=URL,
-        links=_object(
-            optional=("cancel", "retry", "finished"),
-            **dict.fromkeys(
-                ("status", "result", "events", "stream", "page", "wait", "cancel", "retry", "finished"), URL
-            ),
-        ),
-    ),
-    "Result": _object(
-        id=ID,
-        kind=TEXT,
-        description=TEXT,
-        status=STATUS,
-        done=FLAG,
-        result=ANYTHING,
-        error=ERROR,
-        finished_at=_or_null(TIME),
-        seq=COUNT,
-        url=URL,
-        links=_object(status=URL, page=URL),
-    ),
-    "Event": EVENT,
-    "Events": _object(
-        events=_list({"$ref": "#/components/schemas/Event"}),
-        last_seq=COUNT,
-        done=FLAG,
-        reset=_or_null(_object(after=COUNT, reason={"type": "string", "enum": ["purged", "unknown"]})),
-    ),
-    "Problem": _object(type=URL, title=TEXT, status=COUNT, detail=TEXT, code=TEXT),
 }

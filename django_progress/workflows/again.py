@@ -22,6 +22,9 @@ from .reuse import GOOD, Choice, Way, choose
 
 __all__ = ["Preview", "PreviewRow", "preview", "rerun_from", "retry_failed", "run_again", "run_step"]
 
+DEEPEST = 4
+"""How far a step is set in at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class PreviewRow:
@@ -39,6 +42,11 @@ class PreviewRow:
     """How many of those run again, where they are not planned anew."""
     status: str
     """How it stands now."""
+
+    @property
+    def depth_shown(self) -> int:
+        """How far it is set in: no farther than there is room for."""
+        return min(self.depth, DEEPEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +106,13 @@ def run_again(process: Process, way: Way | str, path: str = "", *, by: Any = Non
     is an active process that runs it again, that is returned: a double click is harmless.
 
     Raises ``StepNotFound`` for a path that isn't there, ``ProcessActive`` before it has ended,
-    and ``RetryNotPossible`` if there is nothing to run, a step can't run by itself, or the
-    workflow isn't defined here or no longer takes the arguments that it was started with.
+    ``NothingFailed``, ``StepNotReady`` for a step that can't run by itself, and
+    ``RetryNotPossible`` for what is no workflow, or one that isn't defined here or no longer
+    takes the arguments that it was started with.
     """
     way = Way(way)
     _, graph, choice = _decide(process, way, path)
-    noted = {"way": way.value, **({"path": path} if path else {})}
+    noted = {"way": way.value, **({"path": path} if way.takes_path else {})}
     again: Process = process.__class__.objects.db_manager(process._using).start_again(
         process, by=by, plan=partial(take_over, graph, choice, process, noted), noted=noted
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from ..exceptions import RetryNotPossible, StepNotFound
+from ..exceptions import NothingFailed, StepNotFound, StepNotReady
 from ..models import Step
 from ..status import StepStatus
 from .graph import Graph, Node
@@ -37,6 +37,13 @@ class Way(StrEnum):
     """A step and what depends on it, and whatever else did not succeed."""
     ONLY = "only"
     """One step, and nothing else: what depends on it is out of date from then on."""
+    ALL = "all"
+    """Everything, as its definition is now."""
+
+    @property
+    def takes_path(self) -> bool:
+        """Whether it is about one step."""
+        return self in (Way.FROM, Way.ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +74,16 @@ def choose(graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set
 
     ``old`` are the steps as they stand, without sub-steps; ``failed_parts`` says of each
     which of its sub-steps have not succeeded. Raises ``StepNotFound``, and
-    ``RetryNotPossible`` where nothing is to be done, or a step can't run by itself.
+    ``NothingFailed`` or ``StepNotReady`` for what makes no sense.
     """
-    chosen, index = parts_of_path(path) if way is not Way.FAILED else ("", None)
-    if way is not Way.FAILED:
+    if way is Way.ALL:
+        return Choice(frozenset(graph.nodes), {})
+    chosen, index = parts_of_path(path) if way.takes_path else ("", None)
+    if way.takes_path:
         _look_up(graph, old, chosen, index, path)
     whole, parts = _undone(graph, old, failed_parts)
     if way is Way.FAILED and not whole and not parts:
-        raise RetryNotPossible("Every step of this workflow has succeeded; say from which one it is to run again.")
+        raise NothingFailed
     undone = _spread(graph, whole, parts)
     if way is Way.ONLY:
         return _alone(graph, old, failed_parts, undone, chosen, index)
@@ -185,7 +194,7 @@ def _alone(
 ) -> Choice:
     first = next((path for path in graph.nodes if path in undone and path in _before(graph, chosen)), None)
     if first is not None:
-        raise RetryNotPossible(
+        raise StepNotReady(
             f"The step {chosen} can't run by itself, because {first}, before it, has no result that is still good; "
             f"run it again from {first}."
         )
@@ -194,7 +203,7 @@ def _alone(
         return Choice(frozenset([chosen]), {}, after)
     others = failed_parts.get(chosen, set()) - {index}
     if others:
-        raise RetryNotPossible(
+        raise StepNotReady(
             f"The sub-step {chosen}[{index}] can't run by itself, because {chosen}[{min(others)}] has not succeeded "
             "either; retry what failed."
         )

@@ -39,6 +39,8 @@ PLACED = {
     "process-stream": "json",
     "process-cancel": "verb",
     "process-retry": "verb",
+    "process-rerun": "verb",
+    "process-rerun-plan": "plan",
     "process-openapi": "open",
     "process-page-stream": "open",
     "process-shared": "link",
@@ -49,6 +51,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "page": {"key": "UUID"},
     "json": {"key": "UUID"},
     "verb": {"key": "UUID"},
+    "plan": {"key": "UUID"},
     "link": {"token": "String"},
     "open": {},
 }

@@ -107,6 +107,9 @@ def test_matrix(row: list[str], column: str) -> None:
             for name in routes("verb"):
                 for headers in [JSON, {**JSON, **HTMX}] if column == "by program" else [{}, HTMX]:
                     _check_verb(client, world.process, name, expected, headers)
+            for name in routes("plan"):
+                for headers in [JSON, {**JSON, **HTMX}] if column == "by program" else [{}, HTMX]:
+                    _check_plan(client, world.process, name, expected, headers)
         case "a list":
             for name in routes("list"):
                 _check_list(client, world.process, name, expected)
@@ -132,8 +135,9 @@ def _check_read(client: Client, process: Process, name: str, expected: str) -> N
 def _check_verb(client: Client, process: Process, name: str, expected: str, headers: dict[str, str]) -> None:
     url = url_of(name, process)
     with transaction.atomic():
-        if name == "process-retry":
+        if name in ("process-retry", "process-rerun"):
             Process.objects.get(pk=process.pk).fail("It was empty.")
+            process = Process.objects.get(pk=process.pk)
         before = state(process)
         if expected in ("404", "login"):
             response = check_refusal(client, process, "POST", url, headers)
@@ -141,9 +145,25 @@ def _check_verb(client: Client, process: Process, name: str, expected: str, head
         else:
             response = ask(client, "POST", url, headers)
             assert (response.status_code == 403) == (expected == "403")
-            assert response.status_code in (200, 202, 303, 403)
-        assert (state(process) != before) == (expected == "do"), (name, headers)
+            # Of a process without steps nothing runs again: programs are told, people see it on a page.
+            refused = (409,) if name == "process-rerun" else ()
+            assert response.status_code in (200, 202, 303, 403, *refused)
+        assert (state(process) != before) == (expected == "do" and name != "process-rerun"), (name, headers)
         transaction.set_rollback(True)
+
+
+def _check_plan(client: Client, process: Process, name: str, expected: str, headers: dict[str, str]) -> None:
+    """What a verb would do is shown to whoever may use it, and to nobody else."""
+    for query in ("", "?way=all", "?way=x"):
+        url = url_of(name, process) + query
+        if expected in ("404", "login"):
+            response = check_refusal(client, process, "GET", url, headers)
+            assert is_login(response, headers) if expected == "login" else response.status_code == 404
+            continue
+        response = ask(client, "GET", url, headers)
+        is_told = expected == "do" and "Accept" not in headers  # This one is no workflow, so programs get 409.
+        assert response.status_code == (403 if expected == "403" else 200 if is_told else 400 if "=x" in query else 409)
+        assert (TITLE.encode() in response.content) == is_told
 
 
 def _check_list(client: Client, process: Process, name: str, expected: str) -> None:

@@ -15,10 +15,33 @@ from django_progress import sharing
 from django_progress.models import Process
 from django_progress.status import Status
 from django_progress.tasks import progress_task
+from django_progress.workflows import Workflow
 
 __all__ = ["cookies_of", "every_process", "imports"]
 
 TOKEN = "t" * 32
+
+
+pipeline = Workflow("tests-pipeline", description="Pipeline")
+
+
+@pipeline.step(each=lambda results: ["a", "b"])
+def read(step: Process, item: str) -> str:
+    if item == "b" and step.parent is not None and step.parent.context:
+        raise ValueError("secret")
+    return item
+
+
+@read.step
+def sort(step: Process, results: Any) -> list[str]:
+    return sorted(results["read"])
+
+
+def run(process: Process) -> None:
+    """Execute the steps of a workflow, as far as they go."""
+    from tests.workflows.driving import drain
+
+    drain(process)
 
 
 @progress_task(description=_("Import rows"), kind="import", name="tests.api.imports", max_attempts=3)
@@ -86,6 +109,10 @@ def every_process(owner: User, other: User) -> list[Process]:
         sharing.share(start(name, by=other, task=name != "shared"), owner, by=other)
     made["shared, failed"].fail("No seats left.")
     start("of somebody else", by=other)
+    for name, context in (("workflow", {}), ("workflow, failed", {"fails": True}), ("workflow, running", {})):
+        made[name] = pipeline.using(context=context).start(owner)
+        if "running" not in name:
+            run(made[name])
     return list(made.values())
 
 
