@@ -15,6 +15,7 @@ URLS = ("redirect_url", "success_url", "failure_url", "expired_url", "cancelled_
 
 OPTIONS = (
     "description", "kind", "max_duration", "max_attempts", "retry_delay", "attempt_timeout", "lease", "total", "unit",
+    "keep_finished",
     *URLS,
 )  # fmt: skip
 STARTED_WITH = {"context", "idempotency_key", "details"}
@@ -40,6 +41,8 @@ def check_options(
     for name in ("max_duration", "attempt_timeout", "lease"):
         value = chosen.get(name)
         fields[name] = None if value is None else values.positive_duration(value, name)
+    kept = chosen.get("keep_finished")
+    fields["keep_finished"] = None if kept is None else values.duration(kept, "keep_finished")
     total = chosen.get("total")
     fields["total"] = fields["initial_total"] = None if total is None else values.number(total, "total")
     for name in URLS:

@@ -11,7 +11,7 @@ from .conf import settings
 from .models import Action, AuditEntry, Event, Process, ShareLink
 from .querysets import ProcessQuerySet
 
-__all__ = ["prune"]
+__all__ = ["prune", "remove_due"]
 
 EVENTS = 5_000
 """How many events are deleted at a time."""
@@ -20,7 +20,8 @@ EVENTS = 5_000
 def prune(older_than: float | None = None, *, using: str | None = None, batch: int = 500) -> int:
     """Delete processes that finished more than ``older_than`` seconds ago; return how many.
 
-    ``None`` stands for ``KEEP_FINISHED``, of which 0 keeps everything; an age of one's own
+    ``None`` stands for ``KEEP_FINISHED``, of which 0 keeps everything, and for what each was
+    started to be kept for (``keep_finished``); an age of one's own
     is recorded in the audit, process by process. Rows go in batches,
     a transaction each, so that neither memory nor locks grow with their number.
     """
@@ -33,10 +34,21 @@ def prune(older_than: float | None = None, *, using: str | None = None, batch: i
         AuditEntry.objects.using(using).filter(happened_at__lte=DatabaseNow(-settings.KEEP_AUDIT)).delete()
     age = settings.KEEP_FINISHED if older_than is None else older_than
     if older_than is None and not age:
-        return 0
+        return remove_due(using, batch=batch)
+    old = _finished(using).filter(finished_at__lte=DatabaseNow(-age))
+    if older_than is not None:
+        return _remove(using, old, batch, recorded=True)
+    return remove_due(using, batch=batch) + _remove(using, old.filter(keep_finished=None), batch)
+
+
+def remove_due(using: str, *, batch: int = 500, once: bool = False) -> int:
+    """Delete what was only to be kept for so long after its end (``keep_finished``); return how many."""
+    return _remove(using, _finished(using).filter(remove_at__lte=DatabaseNow()), batch, once=once)
+
+
+def _remove(using: str, old: ProcessQuerySet, batch: int, *, recorded: bool = False, once: bool = False) -> int:
     count = 0
     while True:
-        old = _finished(using).filter(finished_at__lte=DatabaseNow(-age))
         pks = list(old.order_by("finished_at").values_list("pk", flat=True)[:batch])
         if not pks:
             return count
@@ -45,13 +57,15 @@ def prune(older_than: float | None = None, *, using: str | None = None, batch: i
             _delete_events(using, pk)
         with transaction.atomic(using=using):
             doomed = _finished(using).filter(pk__in=pks)
-            if older_than is not None:
+            if recorded:
                 # Somebody decided this; what happens by itself is no one's doing.
                 for process in doomed.only("key", "kind", "description", "description_params"):
                     audit.record(process, Action.REMOVED)
             # By themselves, since only whole processes are counted.
             Process.objects.using(using).filter(parent__in=list(doomed.values_list("pk", flat=True))).delete()
             count += doomed.delete()[1].get("django_progress.Process", 0)
+        if once or len(pks) < batch:
+            return count
 
 
 def _finished(using: str) -> ProcessQuerySet:

@@ -37,7 +37,7 @@ STARTED_TEXT = gettext_noop("Started.")
 COPIED = (
     "owner_id", "visitor", "kind", "description", "description_params", "initial_total", "unit", "context", *URLS,
     "task_name", "task_args", "task_kwargs", "task_options", "max_attempts", "retry_delay", "attempt_timeout",
-    "lease", "max_duration", "workflow",
+    "lease", "max_duration", "keep_finished", "workflow",
 )  # fmt: skip
 """What a retry takes over."""
 
@@ -63,6 +63,7 @@ class ProcessManager(models.Manager["Process"]):
         retry_delay: float | timedelta | None = None,
         attempt_timeout: float | timedelta | None = None,
         lease: float | timedelta | None = None,
+        keep_finished: float | timedelta | None = None,
         total: float | None = None,
         unit: str | None = None,
         redirect_url: str | None = None,
@@ -83,7 +84,9 @@ class ProcessManager(models.Manager["Process"]):
         ``request`` makes the user who is logged in its owner, binds it to the visitor who has
         no account by a token in the session, and brings the ``Idempotency-Key`` header.
         Durations are seconds or timedeltas; ``max_duration`` is the deadline, counted from
-        now. URLs are paths of this site, or of a host in ``ALLOWED_REDIRECT_HOSTS``;
+        now, and ``keep_finished`` how long it is kept once it has ended, instead of
+        ``KEEP_FINISHED``: 0 removes it after the minute in which pages lead on.
+        URLs are paths of this site, or of a host in ``ALLOWED_REDIRECT_HOSTS``;
         ``{key}`` in them stands for the process's key.
         ``details`` are the parameters of a description that is a lazy translation.
         What is left out is taken from what the task declares.
@@ -95,8 +98,9 @@ class ProcessManager(models.Manager["Process"]):
             raise TypeError(f"task must be a function decorated with @progress_task, not {task!r:.100}.")
         given: dict[str, Any] = {
             "description": description, "kind": kind, "max_duration": max_duration, "max_attempts": max_attempts,
-            "retry_delay": retry_delay, "attempt_timeout": attempt_timeout, "lease": lease, "total": total,
-            "unit": unit, "redirect_url": redirect_url, "success_url": success_url, "failure_url": failure_url,
+            "retry_delay": retry_delay, "attempt_timeout": attempt_timeout, "lease": lease,
+            "keep_finished": keep_finished, "total": total, "unit": unit,
+            "redirect_url": redirect_url, "success_url": success_url, "failure_url": failure_url,
             "expired_url": expired_url, "cancelled_url": cancelled_url,
         }  # fmt: skip
         work = task or workflow

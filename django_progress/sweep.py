@@ -17,6 +17,7 @@ from . import dispatch, failpoints
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Attempt, Process
+from .retention import remove_due
 from .starting import publish
 from .status import Outcome
 from .workflows.winding import stop
@@ -35,7 +36,7 @@ LONGEST = 3600.0
 
 
 def sweep(using: str | None = None) -> Counter[str]:
-    """Do once whatever is due in a database; return how many were expired, abandoned, stopped and published."""
+    """Do whatever is due in a database, once; return how many were expired, given up, stopped, published, removed."""
     using = using or router.db_for_write(Process)
     done: Counter[str] = Counter()
     for process in list(Process.objects.using(using).overdue().order_by("expires_at")[:BATCH]):
@@ -57,16 +58,17 @@ def sweep(using: str | None = None) -> Counter[str]:
     # Last, for there may be thousands, which nobody waits for: they can't begin any more.
     for step in list(Process.objects.using(using).orphaned().only("parent").order_by("-attempt_token")[:BATCH]):
         done["stopped"] += _decide(stop, step)
+    done["removed"] = _decide(partial(remove_due, once=True), using)
     return +done
 
 
-def _decide(decision: Callable[..., bool], *args: Any) -> bool:
+def _decide(decision: Callable[..., int], *args: Any) -> int:
     """Decide about one process; that it can't be done must not keep the sweep from the others."""
     try:
         return decision(*args)
     except Exception:
         logger.exception("The sweep could not settle a process; the next one tries again.")
-        return False
+        return 0
 
 
 def _abandon(using: str, attempts: Any, found: Process, outcome: Outcome) -> bool:

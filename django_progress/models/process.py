@@ -93,6 +93,8 @@ class Process(Lifecycle, Reading, Responses, models.Model):
     updated_at = models.DateTimeField(_("updated at"))
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    keep_finished = models.FloatField(_("kept after its end"), null=True, blank=True, editable=False)
+    remove_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("ended by")
     )

@@ -12,9 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_progress import retention
-from django_progress.models import Attempt, Event, Process
+from django_progress.models import Attempt, Event, Process, Step
 from django_progress.retention import prune
+from django_progress.sweep import sweep
 from tests.executing import claim, execute, start
+from tests.workflows.conftest import define
+from tests.workflows.driving import drain
+
+__all__ = ["define"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 
@@ -98,3 +103,55 @@ def test_an_age_that_makes_no_sense_deletes_nothing(older_than: float) -> None:
     with pytest.raises(ValueError, match="older_than"):
         prune(older_than)
     assert Process.objects.filter(pk=process.pk).exists()
+
+
+# -- kept for less, or for longer --------------------------------------------------------
+
+
+def later(process: Process, seconds: float) -> None:
+    """Let so much time pass for a process that has ended."""
+    row = Process.objects.get(pk=process.pk)
+    assert row.remove_at is not None
+    assert row.finished_at is not None
+    moved = timedelta(seconds=seconds)
+    Process.objects.filter(pk=row.pk).update(remove_at=row.remove_at - moved, finished_at=row.finished_at - moved)
+
+
+def test_what_is_to_be_gone_soon_is_kept_while_pages_lead_on() -> None:
+    process = start(keep_finished=0)
+    sweep()
+    process.succeed()
+    assert not sweep()["removed"]
+    later(process, 59)
+    assert not sweep()["removed"]
+    later(process, 2)
+    assert sweep()["removed"] == 1
+    assert not Process.objects.exists()
+    assert not sweep()["removed"]
+
+
+def test_what_is_kept_for_longer_is(settings: Any) -> None:
+    process = start(keep_finished=timedelta(days=90))
+    process.fail("No.")
+    again = process.retry()
+    assert again.keep_finished == 90 * DAY
+    later(process, 40 * DAY)
+    assert prune() == 0
+    later(process, 51 * DAY)
+    settings.DJANGO_PROGRESS = {"KEEP_FINISHED": 0}
+    assert prune() == 1
+
+
+def test_a_workflow_goes_with_its_steps(define: Any) -> None:
+    workflow = define(keep_finished=60)
+    workflow.step(name="a")(lambda step: 1)
+    process = drain(workflow.start())
+    later(process, 61)
+    assert sweep()["removed"] == 1
+    assert not Process.objects.exists()
+    assert not Step.objects.exists()
+
+
+def test_how_long_must_make_sense() -> None:
+    with pytest.raises(ValueError, match="keep_finished"):
+        start(keep_finished=-1)

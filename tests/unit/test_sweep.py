@@ -390,7 +390,7 @@ def test_a_sweep_is_a_few_queries_however_much_there_is() -> None:
         Process.objects.start("x")
     with CaptureQueriesContext(connection) as queries:
         sweep()
-    assert len(queries) == 5
+    assert len(queries) == 6
 
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
