@@ -19,7 +19,7 @@ from httpx_sse import EventSource
 import django_progress
 from django_progress.models import Process
 from django_progress.views.polls import trigger
-from tests.browser.streaming import APPLICATION, OFTEN, Tab, ann, new_tab, report, site, tab, wait_for, wake_ups
+from tests.browser.streaming import APPLICATION, CATCH, OFTEN, Tab, ann, new_tab, report, site, tab, wait_for, wake_ups
 from tests.faults.buffering import buffered
 from tests.push.serving import Site, client_of, serve
 from tests.workers import wait_until
@@ -234,22 +234,92 @@ def test_fault_67_back_button(tab: Tab, ann: User, way: str) -> None:
 @pytest.mark.parametrize("version", [2, 4])
 def test_fault_67_history_that_htmx_restores(tab: Tab, ann: User, version: int) -> None:
     process = Process.objects.start("Importing", owner=ann, total=100)
+    page = open_together(tab, process, version)
+    leave(tab)
+    wait_until(lambda: page.evaluate("window.source.readyState") == 2, what="the stream to end")
+    report(process, 30)
+    page.go_back()
+    wait_for_all(page, 30)
+    tab.wait_for_stream()
+    report(process, 50)
+    wait_for_all(page, 50)
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_fault_67_back_before_the_stream_has_ended(tab: Tab, ann: User, version: int) -> None:
+    """What it has told a page that showed nothing of it isn't told again."""
+    process = Process.objects.start("Importing", owner=ann, total=100)
+    tab.page.add_init_script(SLOW)
+    page = open_together(tab, process, version)
+    page.evaluate(LISTEN)
+    page.evaluate("window.isSlow = true")
+    leave(tab)
+    report(process, 30)
+    wait_until(lambda: page.evaluate("window.told.join()").endswith("live,live,poke"), what="the news for all three")
+    assert page.evaluate("window.source.readyState") == 1
+    page.go_back()
+    wait_until(lambda: page.locator("[data-dp-live]").count() == 3, what="the page")
+    page.evaluate("window.goOn()")
+    wait_for_all(page, 30)
+    tab.wait_for_stream()
+    report(process, 50)
+    wait_for_all(page, 50)
+
+
+def test_fault_67_history_older_than_what_the_stream_has_told(tab: Tab, ann: User) -> None:
+    """Two pages show the same, one after the other, and the stream goes on; htmx 2 restores the first as it was."""
+    process = Process.objects.start("Importing", owner=ann, total=100)
+    page = open_together(tab, process, 2)
+    page.get_by_role("link", name="Again").click()
+    page.wait_for_url("**/together/?again")
+    report(process, 30)
+    wait_for_all(page, 30)
+    assert len(tab.streams) == 1
+    page.evaluate("document.addEventListener('htmx:historyRestore', () => (window.restored = true))")
+    page.go_back()
+    wait_until(lambda: page.evaluate("window.restored"), what="the first page")
+    wait_for_all(page, 30)
+    assert tab.is_same
+
+
+def open_together(tab: Tab, process: Process, version: int) -> Any:
+    """Open a page that shows a process three times, with its stream in ``window.source``, and at 10."""
+    tab.page.add_init_script(CATCH)
     page = tab.open(f"/host/{version}/{process.key}/together/")
     tab.wait_for_stream()
     report(process, 10)
-    wait_for(page, 10)
-    page.get_by_role("link", name="Parcels").click()
-    page.wait_for_url("**/parcels/")
-    wait_until(lambda: not page.locator("[data-dp-live]").count(), what="the other page")
+    wait_for_all(page, 10)
+    return page
+
+
+def leave(tab: Tab) -> None:
+    """Go to a page that shows nothing of it, as htmx does that, without loading a page."""
+    tab.page.get_by_role("link", name="Parcels").click()
+    tab.page.wait_for_url("**/parcels/")
+    wait_until(lambda: not tab.page.locator("[data-dp-live]").count(), what="the other page")
     assert tab.is_same
-    wait_until(lambda: not tab.is_streaming(), what="the stream to end")
-    report(process, 30)
-    page.go_back()
-    wait_for(page, 30)
-    tab.wait_for_stream()
-    report(process, 50)
-    wait_for(page, 50)
-    wait_until(lambda: page.locator("progress[value='50']").count() == 3, what="all that show it")
+
+
+def wait_for_all(page: Any, current: float) -> None:
+    """Wait until all three bars stand there."""
+    bars = page.locator(f"progress[value='{current}']")
+    wait_until(lambda: bars.count() == 3, what=f"all that show it at {current}")
+
+
+SLOW = """
+const later = window.setTimeout, planned = [];
+window.setTimeout = (use, time, ...given) =>
+    window.isSlow && time === 50 ? planned.push(use) : later(use, time, ...given);
+window.goOn = () => {
+    window.isSlow = false;
+    planned.splice(0).forEach((use) => use());
+};
+"""
+"""Has the script see nothing of what the page shows, while ``window.isSlow``, until ``window.goOn()``."""
+LISTEN = """() => {
+    window.told = [];
+    for (const name of ["live", "poke"]) window.source.addEventListener(name, () => window.told.push(name));
+}"""
 
 
 def test_fault_67_nothing_may_be_kept(site: Site, ann: User) -> None:

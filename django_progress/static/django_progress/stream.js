@@ -23,6 +23,7 @@
   let source = null;
   let asked = new Set(); // ids of what the stream was asked for
   let held = {}; // id → how long its polls are held back, in ms, while the stream is heard
+  const newest = new Map(); // id → the newest revision that the stream has told of, whether or not that was shown
   let isResting = false; // Whether polls are still to go on after the stream broke.
   let openedAt = 0;
   let breaks = 0; // one after the other
@@ -43,6 +44,7 @@
       pieces.set(fresh.id, html); // A click whose element is replaced before it ends is none.
       return;
     }
+    newest.set(fresh.id, Number(fresh.dataset.revision));
     for (const live of page.polled()) {
       if (live.id !== fresh.id || Number(fresh.dataset.revision) < Number(live.dataset.revision)) continue;
       const piece = document.importNode(fresh, true);
@@ -72,7 +74,14 @@
   }
 
   function poke(ids) {
-    page.poke(page.polled().filter((live) => ids.includes(live.id)));
+    const regions = page.polled().filter((live) => ids.includes(live.id));
+    for (const id of ids) if (!regions.some((live) => live.id === id)) newest.set(id, Infinity);
+    page.poke(regions);
+  }
+
+  /* Say whether a live region shows less than the stream has told of, as one that htmx has restored from its history. */
+  function isBehind(live) {
+    return Number(live.dataset.revision) < newest.get(live.id);
   }
 
   // -- its life -----------------------------------------------------------------------
@@ -82,10 +91,11 @@
   /* Have a stream for what there is to be kept up to date, while it is looked at. */
   function look() {
     looking = null;
-    const ids = page.polled().flatMap(shown);
+    const lives = page.polled();
+    const ids = lives.flatMap(shown);
     if (!ids.length || document.hidden || isLeft) close();
     else if (!release) open();
-    else if (source && ids.some((id) => !asked.has(id))) {
+    else if (source && (ids.some((id) => !asked.has(id)) || lives.some(isBehind))) {
       close();
       open();
     }
@@ -111,6 +121,7 @@
 
   function connect() {
     asked = new Set(page.polled().flatMap(shown));
+    newest.clear(); // The server is told what is shown now.
     let query = "";
     for (const live of page.polled()) {
       const part = `&poll=${encodeURIComponent(live.getAttribute("hx-get"))}`;
