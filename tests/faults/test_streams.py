@@ -172,9 +172,8 @@ def test_fault_54_a_forged_cursor_beyond_the_log(is_watched: bool, user: User, p
 def test_fault_56_gone_during_a_replay(user: User, process: Process) -> None:
     write(process, MANY)
     with serve(MAX_STREAMS=1) as site, site.client(user) as client:
-        assert free(client, process)  # Has its connections and its templates by now.
-        wait_until(lambda: free(client, process), timeout=2)
-        before = site.connections
+        assert free(client, process)  # Has its templates by now.
+        wait_until(lambda: free(client, process))
         for _turn in range(3):
             with Reader.let_in(site, client, process) as reader:
                 said = reader.read_until(b"id: 300\n")
@@ -183,9 +182,10 @@ def test_fault_56_gone_during_a_replay(user: User, process: Process) -> None:
             left_at = time.monotonic()
             wait_until(lambda: free(client, process), timeout=2, what="the end of a replay that nobody reads")
             assert time.monotonic() - left_at < 2
-        wait_until(lambda: site.connections <= before, timeout=5, what="the connections")
-        # SQLite keeps files open for a while that somebody else has locked.
-        assert before <= 2 or connection.vendor == "sqlite"
+        # The hub's two, whether or not it had them before. SQLite doesn't close what others of the process have
+        # locked, but keeps it for whoever is next: it holds as many more as were open at a time.
+        most = 4 if connection.vendor == "sqlite" else 2
+        wait_until(lambda: site.connections <= most, timeout=5, what="the connections")
         assert "Traceback" not in site.said
 
 
