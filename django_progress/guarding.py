@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["EXPIRED_TEXT", "Guarded"]
 
 EXPIRED_TEXT = gettext_noop("The time allowed for it has passed.")
-LEADING_ON = 60.0
-"""Seconds that every process is kept after its end, so that the pages that wait for it lead on."""
 
 
 class Guarded:
@@ -255,7 +253,7 @@ class Guarded:
             self.refresh_from_db(using=self._using)
             if self.keep_finished is not None and self.parent_id is None:
                 rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
-                rows.filter(pk=self.pk).update(remove_at=DatabaseNow(max(self.keep_finished, LEADING_ON)))
+                rows.filter(pk=self.pk).update(remove_at=DatabaseNow(self.keep_finished))
             if late is not None and self._was_asked_to_cancel():
                 # Nobody has seen this event yet, and from now on nobody can ask any more.
                 events = self.event_set.using(self._using).filter(seq=self.last_seq)

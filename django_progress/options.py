@@ -18,6 +18,8 @@ OPTIONS = (
     "keep_finished",
     *URLS,
 )  # fmt: skip
+LEADING_ON = 60.0
+"""Seconds that every process is kept after its end, so that the pages that wait for it lead on."""
 STARTED_WITH = {"context", "idempotency_key", "details"}
 """What belongs to one start."""
 MESSAGE_OPTIONS = {"queue", "priority", "routing_key", "exchange"}
@@ -42,7 +44,7 @@ def check_options(
         value = chosen.get(name)
         fields[name] = None if value is None else values.positive_duration(value, name)
     kept = chosen.get("keep_finished")
-    fields["keep_finished"] = None if kept is None else values.duration(kept, "keep_finished")
+    fields["keep_finished"] = None if kept is None else max(LEADING_ON, values.duration(kept, "keep_finished"))
     total = chosen.get("total")
     fields["total"] = fields["initial_total"] = None if total is None else values.number(total, "total")
     for name in URLS:

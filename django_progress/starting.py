@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -20,6 +18,7 @@ from .clock import DatabaseNow
 from .conf import settings
 from .coordination import plan_again
 from .exceptions import IdempotencyConflict, ProcessActive, RetryNotPossible
+from .idempotency import hashed, scope_of
 from .options import URLS, check_options
 from .retrying import retried
 from .starter import Plan, TaskLike, WorkflowLike
@@ -130,7 +129,7 @@ class ProcessManager(models.Manager["Process"]):
         elif args or kwargs or options:
             raise TypeError("args, kwargs and options are for a task; give the task too.")
         fields["visitor"] = visitors.recognise(request) if fields["owner_id"] is None else ""
-        scope = _scope(fields)
+        scope = scope_of(fields)
         if request is not None and not scope:
             # Of strangers who can't be told apart, one must not be given what another one started.
             idempotency_key = None
@@ -186,8 +185,8 @@ class ProcessManager(models.Manager["Process"]):
         values.text(key, "The idempotency key", required=True)
         work = "workflow" if plan else "task_name"
         asked = [fields.get(name) for name in (work, "task_args", "task_kwargs", "kind")]
-        fields["idempotency_hash"] = _sha256([scope, key])
-        fields["idempotency_digest"] = _sha256(asked)
+        fields["idempotency_hash"] = hashed([scope, key])
+        fields["idempotency_digest"] = hashed(asked)
         same = self.using(self._using).filter(idempotency_hash=fields["idempotency_hash"])
         while True:
             known = same.first()
@@ -295,14 +294,3 @@ def _owner_pk(owner: Any, request: HttpRequest | None) -> Any:
     if getattr(owner, "pk", None) is None:
         raise TypeError(f"owner must be a saved user or None, not {owner!r:.100}.")
     return owner.pk
-
-
-def _scope(fields: Mapping[str, Any]) -> str:
-    """Return within what an idempotency key is unique: an account, else a visitor, else nothing."""
-    if fields["owner_id"] is not None:
-        return f"owner {fields['owner_id']}"
-    return f"visitor {fields['visitor']}" if fields["visitor"] else ""
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
