@@ -35,6 +35,7 @@ REFUSED = {
     "retry_kwargs": "use max_attempts= and retry_delay=",
     "max_retries": "use max_attempts=, which counts the first attempt too",
     "default_retry_delay": "use retry_delay=",
+    "expires": "use max_duration=; a worker that finds a message too old takes no other of the same execution",
     "serializer": "messages are JSON; give arguments that are, or the id of what they stand for",
     "pydantic": "check the arguments in the body",
 }

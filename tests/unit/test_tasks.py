@@ -96,7 +96,7 @@ def test_decorator_keeps_the_functions_face() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["bind", "autoretry_for", "retry_backoff", "max_retries", "default_retry_delay", "serializer"]
+    "option", ["bind", "autoretry_for", "retry_backoff", "max_retries", "default_retry_delay", "serializer", "expires"]
 )
 def test_options_that_would_break_a_promise_are_refused(option: str) -> None:
     with pytest.raises(TypeError, match=f"progress_task doesn't take {option}=: "):
