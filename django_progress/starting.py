@@ -276,9 +276,11 @@ def publish(process: Process) -> bool:
     )
     if not sent:
         rows = process.__class__._default_manager.using(process._using)
-        rows.filter(pk=process.pk, status=Status.PENDING, task_id=process.task_id).update(
-            due_at=DatabaseNow(min(AGAIN_AFTER, settings.REPUBLISH_AFTER)), publish_count=process.publish_count
-        )
+        soon = DatabaseNow(min(AGAIN_AFTER, settings.REPUBLISH_AFTER))
+        with transaction.atomic(using=process._using):
+            if process._is_free():  # Else it is due when it was: nobody waits for whoever holds it.
+                waiting = rows.filter(pk=process.pk, status=Status.PENDING, task_id=process.task_id)
+                waiting.update(due_at=soon, publish_count=process.publish_count)
     return sent
 
 
