@@ -21,6 +21,8 @@ __all__ = ["Held", "held", "renew"]
 
 LOCKED = 1205
 """What MariaDB calls it when a row is locked."""
+AGAIN = 0.1
+"""Seconds after which a lease whose row somebody held is renewed again: before a sweep that has just found it."""
 
 logger = logging.getLogger("django_progress")
 
@@ -87,7 +89,10 @@ class Heart:
     def _beat(self, due: dict[str, Held]) -> None:
         try:
             failpoints.reach("heartbeat.before")
-            renew(due)
+            left = renew(due)
+            with self._lock:
+                for token in left & self._due.keys():
+                    self._due[token] = min(self._due[token], time.monotonic() + AGAIN)
         except Exception as error:
             # The next beat tries again; a lease outlives several.
             logger.warning("A heartbeat could not be written: %s", error)
@@ -95,21 +100,22 @@ class Heart:
                 connections.close_all()
 
 
-def renew(held: Mapping[str, Held]) -> None:
-    """Extend the leases of attempts, given by their tokens.
+def renew(held: Mapping[str, Held]) -> set[str]:
+    """Extend the leases of attempts, given by their tokens; return those that somebody has locked.
 
-    One that somebody has locked is left to the next beat: waiting for it would let the
-    leases of the others run out.
+    They are left to the next beat: waiting for them would let the leases of the others run out.
     """
     groups: dict[tuple[float, str], list[str]] = {}
     for token, one in held.items():
         groups.setdefault((one.lease, one.using), []).append(token)
+    left: set[str] = set()
     for (lease, using), tokens in groups.items():
-        _renew(connections[using], tokens, lease)
+        left |= _renew(connections[using], tokens, lease)
+    return left
 
 
-def _renew(connection: BaseDatabaseWrapper, tokens: list[str], lease: float) -> None:
-    """Extend leases of one length.
+def _renew(connection: BaseDatabaseWrapper, tokens: list[str], lease: float) -> set[str]:
+    """Extend leases of one length; return what is locked.
 
     In one statement and no transaction of more than that: a worker that is frozen between
     two statements would keep what it has locked.
@@ -122,15 +128,21 @@ def _renew(connection: BaseDatabaseWrapper, tokens: list[str], lease: float) -> 
     update = f"UPDATE {table} SET {quote('lease_until')} = {until}, {quote('doubted_at')} = NULL WHERE {quote('token')}"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            free = f"SELECT {quote('token')} FROM {table} WHERE {quote('token')} IN ({marks}) FOR UPDATE SKIP LOCKED"
-            cursor.execute(f"{update} IN ({free})", [*params, *tokens])
-        elif connection.vendor == "mysql":
-            _renew_free_ones(cursor, update, params, tokens)
-        else:
-            cursor.execute(f"{update} IN ({marks})", [*params, *tokens])
+            known = f"SELECT {quote('token')} FROM {table} WHERE {quote('token')} IN ({marks})"
+            update = f"{update} IN ({known} FOR UPDATE SKIP LOCKED)"
+            cursor.execute(f"{update} RETURNING {quote('token')}", [*params, *tokens])
+            renewed = {token for (token,) in cursor.fetchall()}
+            if len(renewed) == len(tokens):
+                return set()
+            cursor.execute(known, tokens)  # What was deleted is nobody's.
+            return {token for (token,) in cursor.fetchall()} - renewed
+        if connection.vendor == "mysql":
+            return _renew_free_ones(cursor, update, params, tokens)
+        cursor.execute(f"{update} IN ({marks})", [*params, *tokens])
+        return set()
 
 
-def _renew_free_ones(cursor: Any, update: str, params: list[Any], tokens: list[str]) -> None:
+def _renew_free_ones(cursor: Any, update: str, params: list[Any], tokens: list[str]) -> set[str]:
     """Skip what is locked where an UPDATE can't say so: all at once without waiting, else each by itself."""
     marks = ", ".join(["%s"] * len(tokens))
     try:
@@ -138,9 +150,10 @@ def _renew_free_ones(cursor: Any, update: str, params: list[Any], tokens: list[s
     except OperationalError as error:
         if error.args[:1] != (LOCKED,):
             raise
-        if len(tokens) > 1:
-            for token in tokens:
-                _renew_free_ones(cursor, update, params, [token])
+        if len(tokens) == 1:
+            return set(tokens)
+        return set().union(*(_renew_free_ones(cursor, update, params, [token]) for token in tokens))
+    return set()
 
 
 _heart = Heart()

@@ -6,6 +6,7 @@ Any number of sweeps may run at once: each decision is one guarded write.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from . import dispatch, failpoints
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Attempt, Process
+from .querysets import AttemptQuerySet
 from .retention import remove_due
 from .starting import publish
 from .status import Outcome
@@ -33,6 +35,8 @@ MESSAGE = ("key", "status", "task_name", "task_id", "task_options", "publish_cou
 """What is read of a process to publish it: arguments and results may be large."""
 LONGEST = 3600.0
 """Seconds between two messages for a process that nobody takes, at most."""
+DOUBT = 0.5
+"""Seconds between finding a lease run out and giving its attempt up, where rows are locked one by one."""
 
 
 def sweep(using: str | None = None) -> Counter[str]:
@@ -41,14 +45,10 @@ def sweep(using: str | None = None) -> Counter[str]:
     done: Counter[str] = Counter()
     for process in list(Process.objects.using(using).overdue().order_by("expires_at")[:BATCH]):
         done["expired"] += _decide(partial(process._expire_if_overdue, wait=False))
-    for attempts, outcome in (
-        (Attempt.objects.using(using).timed_out(), Outcome.TIMED_OUT),
-        (Attempt.objects.using(using).silent(), Outcome.LOST),
-    ):
-        # By token, as everybody finds an attempt: who locks index and row in another order is a deadlock in MariaDB.
-        for attempt in list(attempts.order_by("lease_until").select_related("process")[:BATCH]):
-            one = attempts.filter(token=attempt.token)
-            done[outcome.value] += _decide(_abandon, using, one, attempt.process, outcome)
+    attempts = Attempt.objects.using(using)
+    done["timed_out"] = _give_up(using, attempts.timed_out(), Outcome.TIMED_OUT)
+    doubts: list[str] = []
+    done["lost"] = _give_up(using, attempts.silent(), Outcome.LOST, doubts.append)
     for _turn in range(BATCH // MESSAGES):
         batch = _take_batch(using)
         for process in batch:
@@ -59,7 +59,21 @@ def sweep(using: str | None = None) -> Counter[str]:
     for step in list(Process.objects.using(using).orphaned().only("parent").order_by("-attempt_token")[:BATCH]):
         done["stopped"] += _decide(stop, step)
     done["removed"] = _decide(partial(remove_due, once=True), using)
+    if doubts and connections[using].features.has_select_for_update_skip_locked:
+        time.sleep(1.1 * DOUBT)
+        done["lost"] += _give_up(using, attempts.silent().filter(token__in=doubts), Outcome.LOST)
     return +done
+
+
+def _give_up(
+    using: str, attempts: AttemptQuerySet, outcome: Outcome, doubt: Callable[[str], object] = lambda token: None
+) -> int:
+    """Give up attempts; of those that may still live, by the first sight of them, call ``doubt`` with the token."""
+    done = 0
+    # By token, as everybody finds an attempt: who locks index and row in another order is a deadlock in MariaDB.
+    for attempt in list(attempts.order_by("lease_until").select_related("process")[:BATCH]):
+        done += _decide(_abandon, using, attempts.filter(token=attempt.token), attempt.process, outcome, doubt)
+    return done
 
 
 def _decide(decision: Callable[..., int], *args: Any) -> int:
@@ -71,12 +85,12 @@ def _decide(decision: Callable[..., int], *args: Any) -> int:
         return 0
 
 
-def _abandon(using: str, attempts: Any, found: Process, outcome: Outcome) -> bool:
+def _abandon(
+    using: str, attempts: AttemptQuerySet, found: Process, outcome: Outcome, doubt: Callable[[str], object]
+) -> bool:
     """Give up an attempt, if it is still silent and nobody holds its process."""
     skip = connections[using].features.has_select_for_update_skip_locked
     failpoints.reach("sweep.chosen")
-    if outcome == Outcome.LOST and not skip and not _is_doubted(using, attempts):
-        return False
     with transaction.atomic(using=using):
         # Always the process before its attempt, and its workflow before both; a row that somebody holds is alive.
         if not found._hold_parent(wait=False):
@@ -90,6 +104,8 @@ def _abandon(using: str, attempts: Any, found: Process, outcome: Outcome) -> boo
         if attempt is None:
             return False
         attempt.process = process  # Read here, and not from a replica.
+        if outcome == Outcome.LOST and not _is_doubted(attempts, attempt, doubt):
+            return False
         failpoints.reach("sweep.locked")
         logger.warning("Attempt %s of process %s is given up: %s.", attempt.number, attempt.process.key, outcome.value)
         dispatch.abandoned(attempt, outcome)
@@ -113,17 +129,17 @@ def _take_batch(using: str) -> list[Process]:
     return batch
 
 
-def _is_doubted(using: str, attempts: Any) -> bool:
-    """Say whether a lease was found run out before, at least a beat ago.
+def _is_doubted(attempts: AttemptQuerySet, attempt: Attempt, doubt: Callable[[str], object]) -> bool:
+    """Say whether a lease was found run out before, and nobody has held the attempt against its worker since.
 
-    Where a writer locks out all others a living worker can't beat while its body holds a
-    transaction; when that is over, its beat must come before us.
+    A living worker can't beat while somebody's transaction has locked the attempt (or,
+    where there is one writer, anything). When that is over, its beat must come before us:
+    it tries again all the time, and where it waits for the lock with the next beat.
     """
-    attempt = attempts.select_related("process").first()
-    if attempt is None:
-        return False
     if attempt.doubted_at is None:
         attempts.update(doubted_at=DatabaseNow())
+        doubt(attempt.token)
         return False
-    beat = attempt.process.lease_terms[1]
-    return bool(attempts.filter(doubted_at__lte=DatabaseNow(-beat)).exists())
+    skip = connections[attempts.db].features.has_select_for_update_skip_locked
+    enough = DOUBT if skip else attempt.process.lease_terms[1]
+    return attempts.filter(doubted_at__lte=DatabaseNow(-enough)).exists()

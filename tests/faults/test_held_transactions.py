@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from django_progress.models import Attempt, Process
 from django_progress.sweep import sweep
 from tests.executing import claim, fresh, inside, last_attempt, settle, start, types
 from tests.faults.watching import at_most
-from tests.races.threads import all_together
+from tests.races.threads import all_together, elsewhere
 from tests.workers import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
@@ -114,19 +115,39 @@ def test_fault_36_after_a_hint_others_may_report_to_the_same_process() -> None:
     assert types(process) == ["milestone", "attempt", "log", "milestone"]
 
 
-def test_fault_36_a_body_that_holds_its_transaction_for_longer_than_its_lease_is_not_given_up() -> None:
-    """Where there is one writer it can't beat either: it is given the time to do so afterwards."""
+HOLDERS: dict[str, Callable[[Process, Process], Any]] = {
+    "the body, by a milestone": lambda mine, viewer: mine.milestone("long"),
+    "the body, by an end": lambda mine, viewer: mine.succeed(),
+    "somebody else, by a cancel": lambda mine, viewer: viewer.cancel(),
+}
+
+
+class Undone(Exception):
+    pass
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_fault_36_an_attempt_that_is_held_for_longer_than_its_lease_is_not_given_up(holder: str) -> None:
+    """Its worker can't beat meanwhile: it is given the time to do so afterwards, if all that was rolled back."""
     process = start(max_attempts=2, lease=2)
     executing = claim(process)
-    end = last_attempt(process).lease_until
-    assert end is not None
+    viewer = fresh(process)
     over = threading.Event()
+
+    def hold(mine: Process) -> None:
+        with suppress(Undone), transaction.atomic():
+            HOLDERS[holder](mine, viewer)
+            end = last_attempt(process).lease_until
+            assert end is not None
+            wait_until(lambda: Process.objects.with_now().get(pk=process.pk).now > end, what="the end of the lease")
+            raise Undone
 
     def body() -> None:
         with inside(executing) as mine, leases.held(executing, "default"):
-            with transaction.atomic():
-                mine.milestone("long")
-                wait_until(lambda: Process.objects.with_now().get(pk=mine.pk).now > end, what="the end of the lease")
+            if holder == "somebody else, by a cancel":
+                elsewhere(partial(hold, mine))
+            else:
+                hold(mine)
             # As long as a beat may take to come through.
             wait_until(lambda: not Attempt.objects.silent().exists())
         over.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -82,6 +83,26 @@ def test_a_beat_leaves_out_what_somebody_holds(heart: leases.Heart, settings: An
         wait_until(lambda: is_held(stuck.token))
 
 
+def test_what_somebody_held_is_renewed_as_soon_as_it_is_free(heart: leases.Heart) -> None:
+    """Before a sweep that has just found it, which looks twice; the next beat would be a quarter of an hour away."""
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("This database locks no rows.")
+    stuck, gone = (claim(start(lease=3600)) for _ in range(2))
+    beat = stuck.beat = gone.beat = 900
+    with leases.held(stuck, "default"), leases.held(gone, "default"):
+        with transaction.atomic():
+            Attempt.objects.select_for_update().get(token=stuck.token)
+            elsewhere(lambda: Attempt.objects.filter(token=gone.token).delete())
+            for token in heart._due:
+                heart._due[token] = 0
+            heart._changed.set()
+            wait_until(lambda: heart._due[gone.token] > time.monotonic() + beat / 2, what="the beat that leaves it out")
+            Attempt.objects.filter(token=stuck.token).update(lease_until=timezone.now() - timedelta(hours=1))
+        wait_until(lambda: is_held(stuck.token), timeout=10, what="the next try")
+        # Nobody tries again for what is there no more.
+        assert heart._due[gone.token] > time.monotonic() + beat / 2
+
+
 def test_a_beat_takes_a_doubt_away(heart: leases.Heart) -> None:
     executing = claim(start())
     run_out()
@@ -121,7 +142,7 @@ def test_one_thread_serves_many_and_ends_with_the_last(heart: leases.Heart) -> N
 
 def test_it_does_not_spin_between_beats(heart: leases.Heart, monkeypatch: pytest.MonkeyPatch) -> None:
     beats: list[Any] = []
-    monkeypatch.setattr(leases, "renew", beats.append)
+    monkeypatch.setattr(leases, "renew", lambda held: beats.append(held) or set())
     woken = 0
     wait = heart._changed.wait
 
@@ -149,10 +170,10 @@ def test_a_beat_that_fails_is_followed_by_others(
     run_out()
     renew, errors = leases.renew, [DatabaseError("gone away"), RuntimeError("something else")]
 
-    def failing(held: dict[str, leases.Held]) -> None:
+    def failing(held: dict[str, leases.Held]) -> set[str]:
         if errors:
             raise errors.pop()
-        renew(held)
+        return renew(held)
 
     monkeypatch.setattr(leases, "renew", failing)
     with leases.held(executing, "default"):

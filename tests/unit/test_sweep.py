@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_progress import failpoints, signals
+from django_progress import failpoints, leases, signals
 from django_progress.models import Attempt, Process
 from django_progress.status import Outcome, Status
 from django_progress.sweep import sweep
@@ -125,6 +125,36 @@ def test_what_the_broker_did_not_take_is_tried_again_soon(engine: FakeEngine) ->
 
 
 @pytest.mark.django_db(transaction=True)
+def test_noting_that_the_broker_took_nothing_waits_for_nobody(engine: FakeEngine) -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("This database locks no rows.")
+    process = start()
+    Process.objects.update(**past(due_at=1))
+    engine.works = False
+    chosen, held, swept = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        assert chosen.wait(30)
+        with transaction.atomic():
+            fresh(process).milestone("held")
+            held.set()
+            return swept.wait(5)
+
+    def look() -> Any:
+        done = sweep()
+        swept.set()
+        return done
+
+    def pause() -> None:
+        chosen.set()
+        assert held.wait(30)
+
+    with failpoints.armed("sweep.publishing", pause):
+        assert all_together(hold, look) == [True, {}]
+    assert fresh(process).due_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_hook_that_raises_before_ours_delays_the_message_only(engine: FakeEngine) -> None:
     def broken() -> None:
         raise RuntimeError("somebody else's hook")
@@ -217,6 +247,25 @@ def test_a_silent_attempt_is_tried_again() -> None:
     settle(executing, lambda p: "late")
     assert fresh(process).status == Status.PENDING
     assert sweep() == {}
+
+
+@pytest.mark.skipif(not connection.features.has_select_for_update_skip_locked, reason="This database locks no rows.")
+def test_a_sweep_looks_twice_before_it_takes_a_worker_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may have held the attempt until now; a worker that is alive beats as soon as it can."""
+    alive, dead = (claim(start(max_attempts=2)) for _ in range(2))
+    Attempt.objects.update(**past(lease_until=1))
+    pauses: list[float] = []
+
+    def beat(seconds: float) -> None:
+        pauses.append(seconds)
+        leases.renew({alive.token: leases.Held(60, 10, "default")})
+        Attempt.objects.filter(token=dead.token).update(**past(doubted_at=seconds))
+
+    monkeypatch.setattr("time.sleep", beat)
+    assert sweep() == {"lost": 1}
+    assert (fresh(alive.process).status, fresh(dead.process).status) == (Status.RUNNING, Status.PENDING)
+    assert sweep() == {}
+    assert len(pauses) == 1, "Whoever has nobody in doubt doesn't wait."
 
 
 @pytest.mark.skipif(connection.features.has_select_for_update_skip_locked, reason="Here a beat is never locked out.")
