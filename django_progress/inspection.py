@@ -37,7 +37,6 @@ def examine(using: str | None = None) -> Iterator[Finding]:
         yield Finding(Level.ERROR, "broker", f"Its transport can't be loaded: {error!r}", fix)
         return
     yield from _broker(app)
-    yield from _silence(app)
     yield from _redelivery(app, using or router.db_for_write(Process))
 
 
@@ -53,12 +52,19 @@ def _mode(app: Any) -> Iterator[Finding]:
 
 def _serializers(app: Any) -> Iterator[Finding]:
     accepted = set(app.conf.accept_content or ())
+    results = set(app.conf.result_accept_content or ())
     if not accepted & JSON:
         text = f"accept_content is {sorted(accepted)}: workers refuse the messages of processes, which are JSON."
         yield Finding(Level.ERROR, "serializers", text, 'Set accept_content to ["json"].')
     elif accepted & UNSAFE:
         text = f"accept_content is {sorted(accepted)}: whoever reaches the broker can make workers run what he likes."
         yield Finding(Level.ERROR, "serializers", text, 'Set accept_content to ["json"].')
+    elif results & UNSAFE:
+        text = f"result_accept_content is {sorted(results)}: whoever reaches the results can make us run what he likes."
+        yield Finding(Level.ERROR, "serializers", text, 'Set result_accept_content to ["json"], or leave it out.')
+    elif app.conf.result_serializer not in JSON:
+        text = f"result_serializer is {app.conf.result_serializer!r}; what our tasks leave to Celery is JSON."
+        yield Finding(Level.WARNING, "serializers", text, 'Set result_serializer to "json".')
     elif app.conf.task_serializer not in JSON:
         text = f"task_serializer is {app.conf.task_serializer!r}; the messages of processes are JSON all the same."
         yield Finding(Level.WARNING, "serializers", text, 'Set task_serializer to "json".')
@@ -119,14 +125,6 @@ def _unreachable(connection: Any) -> str:
     thread.start()
     thread.join(PATIENCE)
     return reason[0]
-
-
-def _silence(app: Any) -> Iterator[Finding]:
-    connection = publishing.connect(app)
-    if connection.transport.driver_type == "amqp" and not (app.conf.broker_transport_options or {}).get("read_timeout"):
-        text = "A worker whose broker is up and silent (frozen, or cut off) waits for it for ever when it is to end."
-        fix = 'Set broker_transport_options to {"read_timeout": 30, "write_timeout": 30}, or let a supervisor kill it.'
-        yield Finding(Level.INFO, "broker", text, fix)
 
 
 def _redelivery(app: Any, using: str) -> Iterator[Finding]:

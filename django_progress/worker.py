@@ -21,8 +21,13 @@ __all__ = ["SweepStep", "install"]
 logger = logging.getLogger("django_progress")
 
 PRUNE_EVERY = 3600.0
-SILENCE = 30.0
-"""Seconds for which a worker waits for an answer of Redis, where Celery's own options don't say."""
+SILENCES = {
+    "redis": {"socket_timeout": 30.0, "socket_connect_timeout": 30.0},
+    # Celery's goodbye waits some seven times.
+    "amqp": {"read_timeout": 10.0, "write_timeout": 10.0},
+}
+"""Seconds for which a worker waits for an answer of its broker, where Celery's own options don't say."""
+SCHEMES = {"rediss": "redis", "sentinel": "redis", "amqps": "amqp", "pyamqp": "amqp", "py-amqp": "amqp"}
 
 
 class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -100,16 +105,16 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def bound_reads(app: Any) -> None:
-    """Have a worker that reads from a silent Redis give that up in the end.
+    """Have a worker whose broker is up and silent give it up in the end.
 
     Celery says goodbye to its broker when it is told to end, and waits for the answer for
     ever where its own options set no limit.
     """
     urls = app.conf.broker_read_url or app.conf.broker_url or ""
-    url = str(urls[0] if isinstance(urls, (list, tuple)) and urls else urls)
-    if url.partition(":")[0] in ("redis", "rediss", "sentinel"):
-        given = app.conf.broker_transport_options or {}
-        app.conf.broker_transport_options = {"socket_timeout": SILENCE, "socket_connect_timeout": SILENCE, **given}
+    scheme = str(urls[0] if isinstance(urls, (list, tuple)) and urls else urls).partition(":")[0]
+    limits = SILENCES.get(SCHEMES.get(scheme, scheme))
+    if limits:
+        app.conf.broker_transport_options = {**limits, **(app.conf.broker_transport_options or {})}
 
 
 def install(sender: Any = None, **kwargs: Any) -> None:

@@ -175,14 +175,21 @@ def test_fault_10_rabbitmq_hangs(
         sweep_until(broker, at_least=2)
 
 
-@pytest.mark.redis
-def test_fault_10_worker_of_a_frozen_broker_ends(redis: Redis) -> None:
-    """Given the limits that the documentation asks for: without them Celery's own goodbye waits for ever."""
-    options = {"socket_timeout": 1, "socket_connect_timeout": 1}
-    broker = Broker(redis.url, "frozen", options)
-    with run_worker(broker, concurrency=1) as worker, frozen(redis):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("redis", {"socket_timeout": 1, "socket_connect_timeout": 1}, marks=pytest.mark.redis),
+        pytest.param("rabbitmq", {"read_timeout": 1, "write_timeout": 1}, marks=pytest.mark.rabbitmq),
+    ],
+)
+def test_fault_10_worker_of_a_frozen_broker_ends(
+    request: pytest.FixtureRequest, name: str, options: dict[str, int]
+) -> None:
+    """By limits shorter than those that workers are given; without any, Celery's own goodbye waits for ever."""
+    server = request.getfixturevalue(name)
+    with run_worker(Broker(server.url, "frozen", options), concurrency=1) as worker, frozen(server):
         worker.send(signal.SIGTERM)
-        wait_until(lambda: not worker.is_alive(), timeout=20, what="the worker to end")
+        wait_until(lambda: not worker.is_alive(), timeout=40, what="the worker to end")
 
 
 @pytest.mark.redis

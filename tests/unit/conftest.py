@@ -57,7 +57,7 @@ def conf() -> Iterator[Any]:
     """Celery's settings, to be changed."""
     names = (
         "broker_url", "broker_transport_options", "task_always_eager", "task_serializer", "accept_content",
-        "result_backend", "result_extended",
+        "result_accept_content", "result_backend", "result_extended", "result_serializer",
     )  # fmt: skip
     before = {name: getattr(app.conf, name) for name in names}
     yield app.conf

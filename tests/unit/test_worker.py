@@ -104,11 +104,13 @@ def test_a_worker_is_noted_between_sweeps_that_are_far_apart(
         ("redis://localhost/0", None, {"socket_timeout": 30, "socket_connect_timeout": 30}),
         ("rediss://localhost/0", {"socket_timeout": 5}, {"socket_timeout": 5, "socket_connect_timeout": 30}),
         (["redis://a/0", "redis://b/0"], None, {"socket_timeout": 30, "socket_connect_timeout": 30}),
-        ("amqp://localhost//", {"a": 1}, {"a": 1}),
+        ("amqp://localhost//", {"a": 1}, {"a": 1, "read_timeout": 10, "write_timeout": 10}),
+        ("pyamqp://localhost//", {"read_timeout": 5}, {"read_timeout": 5, "write_timeout": 10}),
+        ("filesystem://", {"a": 1}, {"a": 1}),
         (None, None, None),
     ],
 )
-def test_a_silent_redis_is_not_waited_for_for_ever(url: Any, given: Any, expected: Any) -> None:
+def test_a_silent_broker_is_not_waited_for_for_ever(url: Any, given: Any, expected: Any) -> None:
     conf = SimpleNamespace(broker_read_url=None, broker_url=url, broker_transport_options=given)
     worker.bound_reads(SimpleNamespace(conf=conf))
     assert conf.broker_transport_options == expected
