@@ -22,6 +22,8 @@ from tests.races.threads import all_together
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
 LIVES = int(os.environ.get("DJANGO_PROGRESS_ROUNDS", "50")) // 5
+LONGEST = 60 + 10 * LIVES
+"""Seconds that many lives may take on a busy machine."""
 
 
 def live(owner: User) -> None:
@@ -64,16 +66,16 @@ def test_lives_beside_one_another(django_user_model: Any) -> None:
 
     def all_lives() -> None:
         try:
-            all_together(*[partial(live, owner) for owner in owners])
+            all_together(*[partial(live, owner) for owner in owners], longest=LONGEST)
         finally:
             over.set()
 
-    all_together(all_lives, tend)
+    all_together(all_lives, tend, longest=LONGEST)
     check_invariants()
     assert not Process.objects.exclude(status__in=TERMINAL).exists()
 
     over.clear()
-    all_together(partial(_forgetful_lives, owners, over), tend, clean)
+    all_together(partial(_forgetful_lives, owners, over), tend, clean, longest=LONGEST)
 
 
 def _forgetful_lives(owners: list[User], over: threading.Event) -> None:
@@ -83,6 +85,6 @@ def _forgetful_lives(owners: list[User], over: threading.Event) -> None:
             Process.objects.start("x", owner=owner).succeed()
 
     try:
-        all_together(*[partial(forgetful, owner) for owner in owners])
+        all_together(*[partial(forgetful, owner) for owner in owners], longest=LONGEST)
     finally:
         over.set()

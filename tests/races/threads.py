@@ -16,8 +16,8 @@ def together(count: int, function: Callable[[int], Any]) -> list[Any]:
     return all_together(*[lambda number=number: function(number) for number in range(count)])
 
 
-def all_together(*functions: Callable[[], Any]) -> list[Any]:
-    """Call different functions at once."""
+def all_together(*functions: Callable[[], Any], longest: float = 60) -> list[Any]:
+    """Call different functions at once; after ``longest`` seconds whoever isn't back hangs."""
     barrier = threading.Barrier(len(functions), timeout=30)
     results: list[Any] = [None] * len(functions)
     errors: list[BaseException] = []
@@ -36,7 +36,7 @@ def all_together(*functions: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(longest)
         assert not thread.is_alive(), "A thread hangs."
     if errors:
         raise errors[0]
