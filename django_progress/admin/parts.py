@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.apps import apps
@@ -19,11 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from ..models import Attempt, Event, Process
 from ..redaction import redacted
 from . import cells
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
+from .closed import ClosedAdmin
 
 __all__ = ["AttemptAdmin", "EventAdmin", "as_uuid", "may_see_processes", "process_link", "task_result_urls"]
 
@@ -63,10 +59,11 @@ def task_result_urls(request: HttpRequest, site: admin.AdminSite, task_ids: Iter
     return {task_id: reverse(name, args=[pk], current_app=site.name) for task_id, pk in found}
 
 
-class PartAdmin(ModelAdmin):
+class PartAdmin(ClosedAdmin):
     """Read-only, and reached from the page of a process: there may be millions of them."""
 
     actions = None
+    filtered_by = ("process",)
     ordering = ["-pk"]
     show_full_result_count = False
     sortable_by = ()

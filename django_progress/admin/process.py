@@ -19,6 +19,7 @@ from .. import audit
 from ..models import Attempt, Event, Process, Share, ShareLink, Via
 from ..redaction import redacted
 from . import cells
+from .closed import ClosedAdmin
 from .filters import KindFilter, StatusFilter
 from .page import LARGE, Page
 from .parts import as_uuid, may_see_processes, task_result_urls
@@ -28,10 +29,6 @@ from .verbs import VERBS, Result, Verb
 
 if TYPE_CHECKING:
     from ..querysets import ProcessQuerySet
-
-    ModelAdmin = admin.ModelAdmin[Process]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 __all__ = ["ProcessAdmin"]
 
@@ -66,11 +63,12 @@ class Doomed(NestedObjects):
 
 
 @admin.register(Process)
-class ProcessAdmin(Page, RerunPage, ModelAdmin):
+class ProcessAdmin(Page, RerunPage, ClosedAdmin):
     """Shows processes to staff. Whoever may change them may use the verbs; nobody edits a value."""
 
     list_display = ["what", "status_badge", "progress", "kind", "owner", "time_taken", "attempts", "created_at"]
     list_filter = [StatusFilter, ("kind", KindFilter), ("owner", admin.EmptyFieldListFilter), "created_at"]
+    filtered_by = ("status", "kind", "owner", "created_at", "retry_of")
     list_select_related = ["owner"]
     sortable_by = ["created_at"]
     date_hierarchy = "created_at"

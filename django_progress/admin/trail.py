@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -21,12 +21,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from ..models import Action, AuditEntry, Process, Via
 from ..redaction import redacted
 from . import cells
+from .closed import ClosedAdmin
 from .parts import as_uuid
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[AuditEntry]
-else:
-    ModelAdmin = admin.ModelAdmin
 
 __all__ = ["AuditEntryAdmin", "sharing_of", "trail_of"]
 
@@ -35,12 +31,13 @@ SHARES_SHOWN = 50
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ModelAdmin):
+class AuditEntryAdmin(ClosedAdmin):
     """The record of all processes, of those too that are gone: for whoever has the permission to view it."""
 
     list_display = ["happened_at", "did", "of_process", "who", "via", "told"]
     list_display_links = ["happened_at"]
     list_filter = ["action", "via", "happened_at"]
+    filtered_by = ("action", "via", "happened_at", "process_key")
     fields = ["happened_at", "did", "of_process", "process_key", "who", "via", "details_json"]
     search_fields = ["actor_name", "process_title"]
     search_help_text = gettext_lazy("Search by who did it, by description, or by the key of a process.")
@@ -55,7 +52,8 @@ class AuditEntryAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         # The process may be gone, so its page is looked for by its key.
         process = Process.objects.filter(key=OuterRef("process_key")).order_by().values("pk")
-        return super().get_queryset(request).annotate(process_pk=Subquery(process[:1]))
+        entries: QuerySet[AuditEntry] = super().get_queryset(request)
+        return entries.annotate(process_pk=Subquery(process[:1]))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
