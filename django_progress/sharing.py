@@ -9,13 +9,15 @@ from typing import Any
 
 from django.core import signing
 from django.db import transaction
+from django.db.models import Q
 from django.urls import reverse
 
 from . import audit, clock, nudges, values
 from .conf import settings
 from .models import Action, Process, Share, ShareLink
+from .querysets import ShareLinkQuerySet
 
-__all__ = ["find_link", "get_share_url", "process_of_link", "revoke_share_urls", "share", "unshare"]
+__all__ = ["find_link", "get_share_url", "process_of_link", "revoke_share_urls", "share", "unshare", "working_links"]
 
 _signer = signing.Signer(salt="django_progress.sharing")
 
@@ -26,7 +28,7 @@ def share(process: Process, with_user: Any, *, by: Any = None) -> None:
     Raises ``TypeError`` for what isn't a saved user.
     """
     pk = _user_pk(with_user)
-    process = process.parent or process  # Whoever sees a workflow sees its steps.
+    process = _whole(process)
     using = process._using
     with transaction.atomic(using=using):
         _row, is_new = Share.objects.using(using).get_or_create(
@@ -42,6 +44,7 @@ def share(process: Process, with_user: Any, *, by: Any = None) -> None:
 def unshare(process: Process, with_user: Any, *, by: Any = None) -> None:
     """Take that back."""
     pk = _user_pk(with_user)
+    process = _whole(process)
     using = process._using
     with transaction.atomic(using=using):
         if Share.objects.using(using).filter(process_id=process.pk, user_id=pk).delete()[0]:
@@ -73,19 +76,24 @@ def get_share_url(process: Process, *, expires: float | timedelta | None = None,
 
 
 def revoke_share_urls(process: Process, *, by: Any = None) -> int:
-    """Make all links to a process worthless, and return how many still worked."""
+    """Make all links to a process, and to its steps, worthless, and return how many still worked."""
     using = process._using
     with transaction.atomic(using=using):
-        count = (
-            ShareLink.objects.using(using)
-            .working()
-            .filter(process_id=process.pk)
-            .update(revoked_at=clock.DatabaseNow())
-        )
+        working = working_links(process)
+        pks = set(working.values_list("process_id", flat=True))
+        count = working.update(revoked_at=clock.DatabaseNow())
         if count:
             audit.record(process, Action.UNLINKED, by, count=count)
-            nudges.access_changed(using, process.pk)
+        for pk in pks:
+            nudges.access_changed(using, pk)
     return count
+
+
+def working_links(process: Process) -> ShareLinkQuerySet:
+    """Return the links that show a process, or a step of it, and still work."""
+    steps = Process.objects.using(process._using).filter(parent_id=process.pk)
+    links = ShareLink.objects.using(process._using).working()
+    return links.filter(Q(process_id=process.pk) | Q(process__in=steps.values("pk")))
 
 
 def process_of_link(token: str) -> int | None:
@@ -101,6 +109,11 @@ def find_link(token: str) -> ShareLink | None:
     except signing.BadSignature:
         return None
     return ShareLink.objects.working().filter(secret_hash=_hash(secret)).first()
+
+
+def _whole(process: Process) -> Process:
+    """Return the process itself, of a step its workflow: whoever sees that sees its steps."""
+    return process.parent or process
 
 
 def _user_pk(user: Any) -> Any:

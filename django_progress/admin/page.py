@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import addresses
 from ..engines import get_engine
 from ..redaction import redacted, redacted_list
+from ..workflows.arguments import names_by_position
 from . import cells
 from .parts import process_link
 
@@ -121,7 +122,9 @@ class Page(Base):
 
     @admin.display(description=_("arguments"))
     def args_json(self, process: Process) -> SafeString | str:
-        return cells.pretty_json(redacted_list(process.task_args, get_engine().parameters(process.task_name)))
+        is_step = process.parent_id is not None
+        names = names_by_position(process) if is_step else get_engine().parameters(process.task_name)
+        return cells.pretty_json(redacted_list(process.task_args, names))
 
     @admin.display(description=_("keyword arguments"))
     def kwargs_json(self, process: Process) -> SafeString | str:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from ..exceptions import NothingFailed, ProcessActive, ProcessFinished, RetryNotPossible
-from ..sharing import revoke_share_urls
+from ..sharing import revoke_share_urls, working_links
 from ..workflows import retry_failed
 
 if TYPE_CHECKING:
@@ -188,6 +188,6 @@ VERBS = {
             _rerun_failed,
             lambda process: bool(process.workflow) and _may_start_again(process),
         ),
-        Verb("revoke", _("Revoke links"), _revoke, lambda process: process.link_set.working().exists()),
+        Verb("revoke", _("Revoke links"), _revoke, lambda process: working_links(process).exists()),
     )
 }

@@ -6,12 +6,15 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from . import registry
+
 if TYPE_CHECKING:
+    from ..models import Process
     from .definition import StepDefinition, Workflow
     from .graph import Graph
     from .results import Results
 
-__all__ = ["arguments_of", "check_arguments"]
+__all__ = ["arguments_of", "check_arguments", "names_by_position"]
 
 RESULTS = "results"
 VAR = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -22,6 +25,19 @@ def arguments_of(step: StepDefinition, kwargs: Mapping[str, Any], results: Resul
     offered = {**kwargs, RESULTS: results}
     taken, takes_all = _parameters(step)
     return {name: value for name, value in offered.items() if name in taken or (takes_all and name != RESULTS)}
+
+
+def names_by_position(process: Process) -> tuple[str, ...] | None:
+    """Return the names under which a step's function takes what its process stores; None where they aren't known.
+
+    Two queries.
+    """
+    assert process.parent is not None
+    try:
+        step = registry.find_step(process.parent, process.step.name)
+    except Exception:  # A workflow may be built by a function of the project's, which may raise anything.
+        return None
+    return tuple(parameter.name for parameter in _given_first(step))[1:]
 
 
 def check_arguments(workflow: Workflow, graph: Graph, kwargs: Mapping[str, Any]) -> None:
