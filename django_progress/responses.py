@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["PROBLEM", "Responses", "conflict", "leave_for", "problem", "retry_after"]
 
 PROBLEM = "application/problem+json"
+NOSNIFF = {"X-Content-Type-Options": "nosniff"}
+"""What people wrote is in JSON as it is: no browser is to take it for a page."""
 LONGEST_REST = 30
 """Seconds between two questions of a program at most, however long such processes usually take."""
 
@@ -42,7 +44,7 @@ def problem(status: int, code: str, detail: str) -> JsonResponse:
     """Return an error as RFC 9457 describes it: a code for programs, a sentence for people."""
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
-    return JsonResponse(body, status=status, content_type=PROBLEM)
+    return JsonResponse(body, status=status, content_type=PROBLEM, headers=NOSNIFF)
 
 
 def conflict() -> JsonResponse:
@@ -82,7 +84,7 @@ class Responses:
         """Return 202 with ``Location``, ``Retry-After`` and the JSON status, for a program that polls."""
         snapshot = self.snapshot()
         location = reverse("django_progress:process-status", args=[self.key])
-        response = JsonResponse(snapshot.as_json(), status=202)
+        response = JsonResponse(snapshot.as_json(), status=202, headers=NOSNIFF)
         response["Location"] = location
         response["Cache-Control"] = "private, no-store"
         if snapshot.is_active:

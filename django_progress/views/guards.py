@@ -112,13 +112,16 @@ def for_programs(view: View) -> View:
 
 
 def for_everybody(view: View) -> View:
-    """Make a view one that answers the same JSON to everybody, and that anybody may keep for a while."""
+    """Make a view one that answers the same JSON to everybody, and that whoever asks may keep for a while.
+
+    Not whoever hands it on: middleware may have put somebody's session cookie into the answer.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         response = view(request, **kwargs)
         if response.status_code < 400:
-            patch_cache_control(response, public=True, max_age=3600)
+            patch_cache_control(response, private=True, max_age=3600)
         response["X-Content-Type-Options"] = "nosniff"
         return response
 

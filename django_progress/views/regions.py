@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy as copy_of
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -165,7 +166,10 @@ def _live_id(mode: str, key: object, copy: int = 1) -> str:
 
 
 def looked_at(process: Process, look: Look) -> Live:
-    """Return what the live region of a process shows."""
+    """Return what the live region of a process shows to all who look: nothing of its retry, which not all may see."""
+    if process.__dict__.get("retried_key"):
+        process = copy_of(process)  # Others read the row, too.
+        process.__dict__["retried_key"] = None
     with look.surroundings.active():
         live = Live(process, look.mode, is_personal=look.is_personal, copy=look.copy, polled_at=look.polled_at)
         _ = live.token  # Made here, where the language is the right one.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as project
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import include, path
 
@@ -34,13 +35,22 @@ def test_anybody_may_read_and_keep_it(django_assert_num_queries: Any, db: None) 
     with django_assert_num_queries(0):
         response = Client().get(URL)
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
-    assert "public" in response["Cache-Control"]
-    assert "max-age=3600" in response["Cache-Control"]
+    assert sorted(response["Cache-Control"].split(", ")) == ["max-age=3600", "private"]
     assert "Cookie" not in response.get("Vary", "")
     assert response.json() == json.loads(json.dumps(describe()))
     again = Client().get(URL, headers={"If-None-Match": response["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert "public" in again["Cache-Control"]
+    assert again["Cache-Control"] == response["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_no_session_is_kept_with_it_for_others(settings: Any) -> None:
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    client = Client()
+    client.force_login(User.objects.create_user("ann"))
+    response = client.get(URL)
+    assert response.cookies["sessionid"].value
+    assert "public" not in response["Cache-Control"]
 
 
 @pytest.mark.django_db

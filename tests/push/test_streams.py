@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from django_progress import urls
+from django_progress import sharing, urls
 from django_progress.models import Process
 from tests import services
 from tests.push.serving import objects, serve, url
@@ -141,3 +141,19 @@ def test_words_are_in_the_readers_language(user: User, process: Process) -> None
 
 def test_the_address_is_a_promise() -> None:
     assert any(pattern.name == "process-stream" for pattern in urls.urlpatterns)
+
+
+def test_the_retry_of_another_process_is_told_to_nobody(user: User, process: Process) -> None:
+    ben = User.objects.create_user("ben")
+    sharing.share(process, ben)
+    process.cancel()
+    again = Process.objects.start("Again", owner=user)
+    Process.objects.filter(pk=again.pk).update(retry_of=process)
+    with serve() as site:
+        for reader in (ben, user):
+            with site.client(reader) as client:
+                for mode in ("status", "wait", "bar", "processing"):
+                    with site.stream(client, process, f"?format=html&as={mode}") as events:
+                        shown = "".join(event.data for event in events)
+                    assert str(process.key) in shown
+                    assert str(again.key) not in shown

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.utils import timezone
+
+from django_progress.responses import conflict
 
 from .conftest import imports, url
 
@@ -239,3 +242,21 @@ def test_verbs_are_refused_by_other_methods_in_json(mine, process, name, method)
     assert (response.status_code, response["Allow"]) == (405, "POST")
     assert response.json()["code"] == "method_not_allowed"
     assert getattr(mine, method)(url(name, process))["Content-Type"] != "application/problem+json"
+
+
+@pytest.mark.parametrize("key", ["its own", "another"])
+def test_json_is_never_taken_for_a_page(user, process, rf, settings, key):
+    settings.SECURE_CONTENT_TYPE_NOSNIFF = False  # Django's middleware would see to it; not every project has that.
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    asked = str(process.key) if key == "its own" else str(uuid4())
+    for name in ("status", "result", "events", "stream", "cancel", "retry"):
+        for method in ("get", "post", "put"):
+            for query in ("", "?after=x"):
+                address = url(name, process, query).replace(str(process.key), asked)
+                response = getattr(client, method)(address, headers={"Accept": "application/json"})
+                assert "json" in response["Content-Type"], (method, name)
+                assert response["X-Content-Type-Options"] == "nosniff", (method, name)
+    assert process.accepted(rf.get("/"))["X-Content-Type-Options"] == "nosniff"
+    assert conflict()["X-Content-Type-Options"] == "nosniff"
+    assert client.get("/progress/openapi.json")["X-Content-Type-Options"] == "nosniff"
