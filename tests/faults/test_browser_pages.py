@@ -16,11 +16,13 @@ from django.utils import timezone
 from django_progress import presence
 from django_progress.models import Attempt, Process
 from django_progress.sharing import get_share_url, share
+from django_progress.workflows import Workflow
 from tests.executing import Work, execute
 from tests.faults.every_page import addresses
 from tests.faults.gallery import ann, be, ben, gallery
+from tests.faults.stepped import define, stepped
 
-__all__ = ["ann", "be", "ben", "gallery"]
+__all__ = ["ann", "be", "ben", "define", "gallery"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -39,7 +41,7 @@ def invariants_hold() -> None:
 
 
 @pytest.fixture
-def infected(ann: User) -> dict[str, Process]:
+def infected(ann: User, define: Callable[..., Workflow]) -> dict[str, Process]:
     """Processes of everything that people and programs write into one."""
     presence.note(EVIL, ["celery"])
     eve = User.objects.create(username=EVIL[:150])
@@ -79,7 +81,8 @@ def infected(ann: User) -> dict[str, Process]:
         get_share_url(process, by=eve)
     hers = Process.objects.start(EVIL, owner=eve)
     share(hers, ann, by=eve)
-    return {**made, "said": said, "hers": hers}
+    steps = {f"step {number}": process for number, process in enumerate(stepped(define, ann, EVIL))}
+    return {**made, "said": said, "hers": hers, **steps}
 
 
 def test_fault_70_scripts_in_texts_are_inert(
@@ -140,7 +143,7 @@ def is_inert(page: Any, address: str) -> None:
 
 
 @pytest.fixture
-def everything(ann: User) -> list[Process]:
+def everything(ann: User, define: Callable[..., Workflow]) -> list[Process]:
     """One process for each of the pages of the gallery, and for each way to end."""
 
     def of(kind: str, **options: Any) -> Process:
@@ -173,7 +176,7 @@ def everything(ann: User) -> list[Process]:
     waits = [of("flight-search", task=Work(), context={"from": "A", "to": "B"}), of("", total=10), of("remote-airport")]
     waits[1].set_progress(4)
     waits[1].set_message("Stage", "Reading")
-    return [found, sorry, tried, imported, remote, expired, *waits]
+    return [found, sorry, tried, imported, remote, expired, *waits, *stepped(define, ann, "Words")]
 
 
 def test_fault_80_nothing_on_any_page_violates_a_strict_policy(
