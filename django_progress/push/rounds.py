@@ -90,7 +90,8 @@ class Rounds:
     @property
     def has_failed(self) -> bool:
         """Whether it can't read what is watched, for a while."""
-        return asyncio.get_running_loop().time() < self._failed_until
+        # Asked at each turn of each stream, and mostly it never has.
+        return self._failed_until > 0 and asyncio.get_running_loop().time() < self._failed_until
 
     def rest(self) -> None:
         """Hold nothing while nobody watches."""

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from asgiref.sync import SyncToAsync
 from django.db import InterfaceError, OperationalError, connections
 
-__all__ = ["DatabaseThread", "close_idle_connections"]
+__all__ = ["DatabaseThread", "close_idle_connections", "end_request_thread"]
 
 R = TypeVar("R")
 
@@ -42,6 +43,22 @@ def close_idle_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
+
+
+def end_request_thread() -> None:
+    """Let the thread end that Django has given the request that is answered here, if it has one.
+
+    Django keeps it to the request's end: a thread that sleeps, and what it knows of the database,
+    for each open stream. Whoever needs one later gets another. asgiref has no call for this; where
+    its insides look different one day, the threads stay (and a test fails).
+    """
+    variable = getattr(SyncToAsync, "thread_sensitive_context", None)
+    context = variable.get(None) if variable is not None else None
+    if context is None or getattr(context, "_executor", None) is not None:
+        return  # There is none, or it belongs to whoever called Django.
+    executor = getattr(SyncToAsync, "context_to_thread_executor", {}).pop(context, None)
+    if executor is not None:
+        executor.shutdown(wait=False)
 
 
 def _work(function: Callable[[], R]) -> R:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class Watch:
         self._pks = set(pks)
         self._changed: dict[int, int] = {}
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._end = math.inf
         self._since: dict[int, int] = {}
         self._is_woken = self._is_lost = False
 
@@ -82,6 +85,8 @@ class Watch:
 
     async def __aexit__(self, *exception: object) -> None:
         self.drop(set(self._pks))
+        if self._timer is not None:
+            self._timer.cancel()
 
     @property
     def pks(self) -> frozenset[int]:
@@ -109,7 +114,7 @@ class Watch:
         """
         self.check_open()
         if not self._changed and not self._is_woken and timeout != 0:
-            await self._wait(timeout)
+            await self._until_woken(timeout)
             self.check_open()
         self._is_woken = False
         changed, self._changed = self._changed, {}
@@ -121,16 +126,28 @@ class Watch:
             raise HubClosed
         self.hub.check_open()
 
-    async def _wait(self, timeout: float | None) -> None:
+    def _until_woken(self, timeout: float | None) -> asyncio.Future[None]:
+        """Return what is done when it is woken, or after ``timeout`` seconds."""
         loop = asyncio.get_running_loop()
-        self._waiter = waiter = loop.create_future()
-        timer = loop.call_later(timeout, _wake, waiter) if timeout is not None else None
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+        self._waiter = loop.create_future()
+        self._end = math.inf if timeout is None else loop.time() + timeout
+        if self._timer is not None and self._timer.when() > self._end:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and timeout is not None:
+            self._timer = loop.call_at(self._end, self._ring)
+        return self._waiter
+
+    def _ring(self) -> None:
+        """Wake it if its time is over, else wait on: most waits end early, and share one timer."""
+        self._timer = None
+        if self._waiter is None or self._waiter.done() or self._end == math.inf:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._end:
+            self._timer = loop.call_at(self._end, self._ring)
+        else:
+            self._waiter.set_result(None)
 
     def tell(self, watched: Watched, round: int) -> None:
         """Note a change, unless the round began before this watch did: then its own is still to come."""
@@ -147,8 +164,8 @@ class Watch:
 
     def wake(self) -> None:
         """End a wait: the next one, if there is none now."""
-        if self._waiter is not None:
-            _wake(self._waiter)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
         else:
             self._is_woken = True
 
@@ -197,8 +214,3 @@ class Follower(Watch):
 def is_newer(row: Process | None, than: Process | None) -> bool:
     """Say whether one row of a process was read after another."""
     return row is not None and than is not None and row.revision > than.revision
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -110,18 +110,22 @@ class Permit(Generic[R]):
         """Whether it has to be asked again before anything is delivered."""
         return time.monotonic() >= self._until
 
+    def last(self) -> R | None:
+        """Return what may be seen by the last answer, while that holds; None when it has to be asked again."""
+        if self._is_over or self.is_stale:
+            return None
+        if self._renewal is None and time.monotonic() >= self._ahead:
+            self._begin()
+        return self._answer
+
     async def value(self) -> R | None:
         """Return what may be seen, asked again if it has to be; None when the session has ended."""
-        if not self.is_stale:
-            if self._renewal is None and time.monotonic() >= self._ahead:
-                self._begin()
-        else:
-            # What was asked before a wake-up came may have been answered from before what it says.
-            while not self._is_over:
-                renewal = self._renewal or self._begin()
-                self._renewals.hurry()
-                if await asyncio.shield(renewal):
-                    break
+        # What was asked before a wake-up came may have been answered from before what it says.
+        while self.last() is None and not self._is_over:
+            renewal = self._renewal or self._begin()
+            self._renewals.hurry()
+            if await asyncio.shield(renewal):
+                break
         return None if self._is_over else self._answer
 
     def _begin(self) -> asyncio.Task[bool]:

@@ -21,7 +21,7 @@ from django.utils.cache import patch_vary_headers
 from ..conf import settings
 from ..push import sse
 from ..push.hub import Hub, HubClosed
-from ..push.threads import close_idle_connections
+from ..push.threads import close_idle_connections, end_request_thread
 from .guards import problem
 
 __all__ = ["NOTHING", "finished", "in_thread", "is_offered", "silence", "stream_response", "streaming"]
@@ -165,12 +165,13 @@ class Stream:
             self.handed_over = None
             # Middleware may have opened one again, to store a session.
             await sync_to_async(close_idle_connections)()
+            end_request_thread()
             async with aclosing(self._source) as source:
                 async for chunk in source:
-                    self.handed_over = loop.time()
+                    self.handed_over = now = loop.time()
                     yield chunk or sse.comment()
                     self.handed_over = None
-                    if loop.time() >= end:
+                    if now >= end:
                         return
         except HubClosed:
             return

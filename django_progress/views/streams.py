@@ -89,9 +89,10 @@ async def _events(
     hub = Hub.here()
     follower = hub.follow(pk, key, language)
     permit = Permit(hub, request, partial(_may_see, pk=pk), granted=True, pks=[pk], wake=follower.wake)
-    most, is_checked = USUAL, False
+    quiet, most, is_checked = silence(), USUAL, False
     async with follower, permit:
         while True:
+            # What follows is gone through for each event of each stream.
             follower.check_open()
             entries = follower.take(after) if is_checked or follower.knows(after) else None
             is_checked = True
@@ -99,7 +100,7 @@ async def _events(
                 page = await hub.run(partial(read_page, pk, key, after, language, most))
                 for chunk in page.chunks:
                     follower.check_open()
-                    if not await permit.value():
+                    if not (permit.last() or await permit.value()):
                         return
                     yield chunk
                 if page.is_last:
@@ -107,16 +108,18 @@ async def _events(
                 after, most = page.after, page.suggested
                 if page.is_newest:
                     follower.join(after)
+                del page
             elif entries:
-                if not await permit.value():
+                if not (permit.last() or await permit.value()):
                     return
-                yield b"".join(entry.text(language) for entry in entries)
-                after = entries[-1].event.seq
-                if entries[-1].event.type in ENDS:
+                newest = entries[-1].event
+                yield b"".join([entry.text(language) for entry in entries])
+                after = newest.seq
+                if newest.type in ENDS:
                     return
             elif follower.is_gone or follower.has_ended(after):
                 return
-            elif not await follower.next(silence()):
+            elif not await follower.next(quiet):
                 # Age alone is no reason to ask: nothing is told.
                 if permit.is_doubted and not await permit.value():
                     return

@@ -87,6 +87,11 @@ class Site(Server):
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    @property
+    def threads(self) -> int:
+        """How many threads it has."""
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
     def client(self, user: User | None = None, **options: Any) -> httpx.Client:
         """Return somebody who asks it."""
         # Less than a stream may be silent, so that one that should have ended is found out.

@@ -413,7 +413,7 @@ def test_streams_where_requests_are_transactions(
     client.force_login(user)
 
     async def check(hub: Hub) -> None:
-        poll = f"/progress/stream/?poll=/progress/{process.key}/status/fragment/"
+        poll = f"/progress/stream/?poll=/progress/{process.key}/fragments/status/"
         for address in (f"/progress/{process.key}/stream/", f"/progress/{process.key}/stream/?format=html", poll):
             response: Any = await client.get(address)
             assert response.status_code in (200, 204), address

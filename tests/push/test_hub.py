@@ -132,6 +132,28 @@ def test_without_a_wake_up_it_is_seen_at_the_next_look(process: Process) -> None
 
 
 @pytest.mark.usefixtures("seldom")
+def test_waits_end_in_time_though_they_share_a_timer(process: Process, seldom: None) -> None:
+    async def check(hub: Hub) -> None:
+        time = asyncio.get_running_loop().time
+        async with hub.watch([process.pk]) as watch:
+            await watch.next(SOON)
+            for timeout, least in ((60, 0), (0.2, 0.2), (None, 0), (0.2, 0), (0.5, 0.5), (0.2, 0), (None, 0), (0.3, 0.3)):
+                begun = time()
+                if not least:  # Woken long before its time is over, which comes in the middle of the next.
+                    asyncio.get_running_loop().call_later(0.01, watch.wake)
+                assert await asyncio.wait_for(watch.next(timeout), 10) == {}
+                assert least <= time() - begun + 0.01 < least + 5
+            assert await watch.next(0) == {}
+            with pytest.raises(TimeoutError):
+                # One that is given up leaves no wait behind.
+                await asyncio.wait_for(watch.next(None), 0.01)
+            begun = time()
+            assert await watch.next(0.3) == {}
+            assert time() - begun > 0.28
+
+    run(check)
+
+
 def test_many_ask_and_it_is_one_query(process: Process, reads: list[Any]) -> None:
     others = [Process.objects.start(str(number)) for number in range(3)]
     pks = sorted(row.pk for row in [process, *others])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from httpx_sse import EventSource
 
 from django_progress import sharing, urls
 from django_progress.models import Process
@@ -87,6 +90,22 @@ def test_there_are_not_too_many(user: User, process: Process) -> None:
                 return response.status_code == 200
 
         wait_until(is_open, what="a place for a stream")
+
+
+def test_an_open_stream_keeps_no_thread(user: User, process: Process) -> None:
+    with serve(WATCH_INTERVAL=0.05) as site, ExitStack() as stack:
+        client = stack.enter_context(site.client(user, limits=httpx.Limits(max_connections=None)))
+        page = f"/progress/stream/?poll=/progress/{process.key}/fragments/wait/"
+        streams, pages = [], []
+        for _number in range(15):
+            streams.append(stack.enter_context(site.stream(client, process)))
+            assert [next(streams[-1]).retry is None, next(streams[-1]).id] == [False, "1"]
+            pages.append(EventSource(stack.enter_context(client.stream("GET", page))).iter_sse())
+            assert [next(pages[-1]).retry is None, next(pages[-1]).event] == [False, "hello"]
+        # Its own, the hub's two, and those that are about to end.
+        wait_until(lambda: site.threads < 8, timeout=5, what=f"the threads of open streams, {site.threads}")
+        process.milestone("all")
+        assert [next(events).id for events in streams] == ["2"] * len(streams)
 
 
 def test_none_is_sent_where_they_are_not_wanted(user: User, process: Process) -> None:
