@@ -137,9 +137,11 @@ def test_waits_end_in_time_though_they_share_a_timer(process: Process, seldom: N
         time = asyncio.get_running_loop().time
         async with hub.watch([process.pk]) as watch:
             await watch.next(SOON)
-            for timeout, least in ((60, 0), (0.2, 0.2), (None, 0), (0.2, 0), (0.5, 0.5), (0.2, 0), (None, 0), (0.3, 0.3)):
+            waits = (60, 0), (0.2, 0.2), (None, 0), (0.2, 0), (0.5, 0.5), (0.2, 0), (None, 0), (0.3, 0.3)
+            for timeout, least in waits:
                 begun = time()
-                if not least:  # Woken long before its time is over, which comes in the middle of the next.
+                if not least:
+                    # Woken long before its time is over, which comes in the middle of the next.
                     asyncio.get_running_loop().call_later(0.01, watch.wake)
                 assert await asyncio.wait_for(watch.next(timeout), 10) == {}
                 assert least <= time() - begun + 0.01 < least + 5
