@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
             model_name="attempt",
             name="doubted_at",
             field=models.DateTimeField(
-                blank=True, editable=False, help_text="When a sweep first found the lease run out (SQLite).", null=True
+                blank=True, editable=False, help_text="When a sweep first found the lease run out.", null=True
             ),
         ),
         migrations.AddField(

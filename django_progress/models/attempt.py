@@ -31,7 +31,7 @@ class Attempt(models.Model):
     worker = models.CharField(_("worker"), max_length=255, blank=True)
     lease_until = models.DateTimeField(_("lease until"), null=True, blank=True)
     doubted_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text=_("When a sweep first found the lease run out (SQLite).")
+        null=True, blank=True, editable=False, help_text=_("When a sweep first found the lease run out.")
     )
     timeout_at = models.DateTimeField(_("times out at"), null=True, blank=True)
     started_at = models.DateTimeField(_("started at"))
