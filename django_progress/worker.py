@@ -23,7 +23,7 @@ logger = logging.getLogger("django_progress")
 PRUNE_EVERY = 3600.0
 SILENCES = {
     "redis": {"socket_timeout": 30.0, "socket_connect_timeout": 30.0},
-    # Celery's goodbye waits some seven times.
+    # Celery's goodbye waits seven times and more.
     "amqp": {"read_timeout": 10.0, "write_timeout": 10.0},
 }
 """Seconds for which a worker waits for an answer of its broker, where Celery's own options don't say."""
