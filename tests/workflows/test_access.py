@@ -18,6 +18,7 @@ from django_progress.redaction import HIDDEN
 from django_progress.urls import urlpatterns
 from django_progress.views.listing import Listing
 from django_progress.workflows import Workflow, registry
+from tests.access.asking import PLACED
 from tests.executing import fresh
 from tests.workflows.driving import execute, execution
 
@@ -65,7 +66,7 @@ def workflow(define: Callable[..., Workflow]) -> Workflow:
 def ask(user: User, pattern: URLPattern, process: Process, accept: str) -> int:
     client = Client(headers={"accept": accept})
     client.force_login(user)
-    method = client.post if pattern.name in ("process-cancel", "process-retry") else client.get
+    method = client.post if PLACED[str(pattern.name)] == "verb" else client.get
     return int(method(f"/progress/{pattern.pattern}".replace("<uuid:key>", str(process.key))).status_code)
 
 
