@@ -67,8 +67,11 @@ def fillings(name: str, takes: tuple[str, ...], processes: list[Process], links:
 STREAMS = {"django_progress:process-stream", "django_progress:process-page-stream"}
 """They hold no page, and can't be asked from a thread with an event loop, as Chromium's driver has."""
 NO_PAGE = {
-    *(f"django_progress:process-{name}" for name in ("cancel", "retry")),
-    *(f"admin:django_progress_process_{name}" for name in ("add", "cancel", "expire", "retry", "revoke")),
+    *(f"django_progress:process-{name}" for name in ("cancel", "retry", "rerun")),
+    *(
+        f"admin:django_progress_process_{name}"
+        for name in ("add", "cancel", "expire", "retry", "rerun_failed", "revoke")
+    ),
     *(
         f"admin:django_progress_{model}_{name}"
         for model in ("event", "attempt", "auditentry")

@@ -1,4 +1,4 @@
-"""A workflow that has done all that one can, of which everything is said in the same words."""
+"""Workflows that have done all that one can, of which everything is said in the same words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from django_progress.models import Process
 from django_progress.workflows import Workflow
+from tests.executing import fresh
 from tests.workflows.conftest import define
 from tests.workflows.driving import execute, execution, statuses
 
@@ -14,7 +15,7 @@ __all__ = ["define", "stepped"]
 
 
 def stepped(define: Callable[..., Workflow], owner: Any, words: str) -> list[Process]:
-    """Start one and execute its steps; return its process and those of a part and of a failure."""
+    """Start two, of which one ends; return their processes and those of a part and of a failure."""
     workflow = define(description=words)
 
     def load(step: Process, item: str) -> dict[str, str]:
@@ -29,7 +30,10 @@ def stepped(define: Callable[..., Workflow], owner: Any, words: str) -> list[Pro
     workflow.step(name="skip", when=lambda results: False, **said)(fail)
     workflow.step(name="fail", on_failure="continue", **said)(fail)
     workflow.step(name="wait", **said)(fail)
-    process = workflow.start(owner)
-    execute(process, "#.load", "#.load[0]", "#.skip", "#.fail")
-    assert sorted(statuses(process).values()) == ["failed", "queued", "skipped", "succeeded", "succeeded"]
-    return [process, execution(process, "#.load[0]"), execution(process, "#.fail")]
+    active, ended = workflow.start(owner), workflow.start(owner)
+    for process in (active, ended):
+        execute(process, "#.load", "#.load[0]", "#.skip", "#.fail")
+    execute(ended, "#.wait")
+    assert sorted(statuses(active).values()) == ["failed", "queued", "skipped", "succeeded", "succeeded"]
+    assert fresh(ended).status == "failed"
+    return [active, ended, execution(active, "#.load[0]"), execution(active, "#.fail")]
