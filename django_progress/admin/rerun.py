@@ -66,6 +66,7 @@ class RerunPage(Base):
             "title": _("Run again"),
             "opts": self.model._meta,
             "original": process,
+            "has_view_permission": True,
             "process": process,
             "rerun": rerun,
             "rerun_url": request.path,
