@@ -25,8 +25,10 @@ def check(step: Process, journal: str, width: int) -> list[int]:
 
 
 @chunks.step(weight=5, each=lambda results: results["check"])
-def load(step: Process, chunk: int, journal: str, pause: float = 0.0) -> int:
+def load(step: Process, chunk: int, journal: str, pause: float = 0.0, broken: str = "") -> int:
     note(journal, step)
+    if broken and Path(broken).read_text() == str(chunk):
+        raise ValueError(chunk)
     for _ in step.track(range(5)):
         time.sleep(pause / 5)
     return chunk * 2

@@ -81,6 +81,19 @@ def test_lists_show_whole_processes_only(process: Process, ann: User, admin_clie
     assert "Loading" in found
 
 
+def test_workflows_are_listed_by_their_kind(define: Define, process: Process, ann: User, admin_client: Client) -> None:
+    other = define(description="Export")
+    other.step(name="a")(lambda step: None)
+    other.start(ann)
+    page = logged_in(ann).get(f"/progress/?kind={process.kind}").content.decode()
+    assert "Import" in page
+    assert "Export" not in page
+    admin = admin_client.get(f"/admin/django_progress/process/?kind={process.kind}").content.decode()
+    assert str(process.pk) in admin
+    assert "Export" not in admin
+    assert [row.pk for row in Process.objects.whole().filter(kind=process.kind)] == [process.pk]
+
+
 def test_signals_are_of_whole_processes(define: Define, django_capture_on_commit_callbacks: Any) -> None:
     from django_progress.signals import process_finished, process_started
 
