@@ -29,7 +29,7 @@ class Coordinator(Protocol):
         """Do what follows from the end of a step, or of a workflow, in the transaction of that end."""
 
     def reported(self, process: Any) -> None:
-        """Pass on how far a step is, after what it reported was committed; nothing is locked."""
+        """Pass on how far a step is, and that it has news, after what it reported was committed; nothing is locked."""
 
     def wind_up(self, process: Any) -> bool:
         """Stop what still executes of a workflow that has ended; return whether nothing does any more."""

@@ -59,6 +59,8 @@ class Ticks:
     unit: str | None = None
     flushed_at: float = -1e9
     checked_at: float = -1e9
+    passed_on_at: float = -1e9
+    """When what a step reported was last passed on to its workflow."""
     event_at: float = field(default_factory=time.monotonic)
     flush_every: float = field(default_factory=lambda: settings.REPORT_INTERVAL)
     event_every: float = field(default_factory=lambda: settings.PROGRESS_EVENT_INTERVAL)

@@ -127,6 +127,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["process", "status"], name="dp_step_active"),
                     models.Index(fields=["process", "parent_path"], name="dp_step_under"),
+                    models.Index(fields=["process", "index", "position"], name="dp_step_planned"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("process", "path"), name="dp_step_path"),

@@ -77,6 +77,8 @@ class Step(models.Model):
         indexes = [
             models.Index(fields=["process", "status"], name="dp_step_active"),
             models.Index(fields=["process", "parent_path"], name="dp_step_under"),
+            # Those that were planned stand together, so that nobody looks at thousands of parts to find a few steps.
+            models.Index(fields=["process", "index", "position"], name="dp_step_planned"),
         ]
 
     def __str__(self) -> str:

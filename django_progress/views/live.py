@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from urllib.parse import urlencode, urlsplit
 
@@ -10,37 +9,23 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from .. import snapshot
-from ..models import Event, Process
+from ..models import Process
 from ..responses import poll_interval
 from ..status import Status
 from ..waiting import wait_of
 from . import wording
 from .bars import Bar, bar_of
-from .notes import notes_of
+from .overrides import templates
 from .polls import digest, element_id, trigger
+from .telling import TELLING, Telling
 
-__all__ = ["FOLDERS", "MODES", "Live", "onward", "templates"]
+__all__ = ["MODES", "Live", "onward"]
 
 MODES = {"wait": "process-wait-fragment"} | dict.fromkeys(("status", "bar", "processing"), "process-status-fragment")
 """The ways to show one process, and the address that each of them polls."""
 
-FOLDERS = {"bits", "fragments", "live"}
-"""Folders beside those of the kinds: no kind's templates are looked for in them."""
-
 QUIET = 10.0
 """Seconds during which nothing is said about time."""
-MILESTONES = 50
-"""How many milestones, of the newest, are listed."""
-RESULT = 10_000
-"""Characters of a result that are shown."""
-TELLING = {"wait", "status", "processing", "shared"}
-"""The ways to show one process that have room for more than how it stands."""
-
-
-def templates(kind: str, name: str) -> list[str]:
-    """Return the templates to look for, the kind's own first."""
-    own = [f"django_progress/{kind}/{name}"] if kind and kind not in FOLDERS else []
-    return [*own, f"django_progress/{name}"]
 
 
 def onward(process: Process) -> str:
@@ -49,7 +34,7 @@ def onward(process: Process) -> str:
     return process.get_absolute_url() if urlsplit(url).path == process.get_wait_url() else url
 
 
-class Live:
+class Live(Telling):
     """One process as a live region shows it, in the language that is active.
 
     Everything that changes what is shown is in ``token``, so two that are equal look alike.
@@ -106,7 +91,7 @@ class Live:
             [
                 self.mode, shown.key, shown.revision, shown.status.value, self.state, self.interval, self.is_quiet,
                 shown.cancel_requested, shown.retried_as, self.elapsed_text, self.left_text,
-                self.bar and (self.bar.value, self.bar.text), self.notes,
+                self.bar and (self.bar.value, self.bar.text), self.notes, self.clock,
             ]
         )  # fmt: skip
 
@@ -155,11 +140,6 @@ class Live:
             return "queued"
         return "scheduled" if (shown.next_attempt_at - shown.now).total_seconds() >= 60 else "soon"
 
-    @cached_property
-    def notes(self) -> tuple[str, ...]:
-        """What else there is to say about the wait, a sentence each."""
-        return notes_of(self.snapshot, self.process) if self.mode in TELLING else ()
-
     @property
     def is_again(self) -> bool:
         """Whether what it waits for is another attempt at the same thing."""
@@ -191,8 +171,10 @@ class Live:
 
     @property
     def count_text(self) -> str:
-        """How much is done."""
+        """How much is done; nothing where that is a share already, as of a workflow."""
         shown = self.snapshot
+        if self.process.workflow and shown.unit == "%":
+            return ""
         total = None if self.is_exceeded else shown.total
         return wording.counted(shown.current, total, shown.unit) if shown.has_counts else ""
 
@@ -230,27 +212,6 @@ class Live:
     def share_text(self) -> str:
         """How much is done, as a share."""
         return self.bar.text if self.bar is not None and not self.bar.is_time else ""
-
-    @cached_property
-    def milestones(self) -> list[Event]:
-        """The newest milestones, in order. One query, when it is asked for."""
-        newest = snapshot.newest_milestones(self.process, MILESTONES)
-        if self.snapshot.started_at is None:
-            # It was requested; nobody has taken it yet.
-            return [event for event in newest if event.name != "started"]
-        return newest
-
-    @property
-    def has_earlier(self) -> bool:
-        """Whether there may be milestones before those."""
-        return len(self.milestones) == MILESTONES
-
-    @property
-    def result(self) -> str:
-        """The result as text; only what is no larger than a page."""
-        result = self.process.result
-        text = result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False)
-        return "" if result is None else text if len(text) <= RESULT else f"{text[:RESULT]}…"
 
     @property
     def onward(self) -> str:

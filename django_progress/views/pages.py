@@ -16,7 +16,8 @@ from ..models import Process
 from .guards import for_people, is_logged_in
 from .leaving import lead_on
 from .listing import Listing
-from .live import Live, templates
+from .live import Live
+from .overrides import templates
 
 __all__ = ["detail", "mine", "wait"]
 

@@ -18,7 +18,8 @@ from ..access import look_up
 from ..conf import settings
 from ..models import Process, ShareLink
 from .guards import private
-from .live import Live, templates
+from .live import Live
+from .overrides import templates
 from .polls import is_poll, is_restored
 
 __all__ = ["fragment", "page"]

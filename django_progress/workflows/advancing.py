@@ -29,10 +29,10 @@ class Workflows:
     """Keeps the steps of workflows in step with the processes that execute them."""
 
     def began(self, process: Process) -> None:
-        """Show that a step runs, from its first claim on."""
+        """Show that a step runs, and at each further claim that it does so again."""
         steps = Step.objects.using(process._using).filter(execution=process.pk, status=StepStatus.QUEUED)
-        if steps.update(status=StepStatus.RUNNING, started_at=DatabaseNow()):
-            _workflow_of(process)._write(Guard(ACTIVE), {})
+        steps.update(status=StepStatus.RUNNING, started_at=DatabaseNow())
+        _workflow_of(process)._write(Guard(ACTIVE), {})
 
     def ended(self, process: Process) -> None:
         """Go on with a workflow after one of its steps, or stop its steps when it has ended itself."""
@@ -44,9 +44,8 @@ class Workflows:
             process._on_commit(partial(wind_up, process))
 
     def reported(self, process: Process) -> None:
-        """Add what a step has done to the bar of its workflow, unless somebody holds that: the next report will."""
-        percent = process.percent
-        if percent is None or process.is_finished:
+        """Show what a step has done, in the bar of its workflow too; if somebody holds that, the next report will."""
+        if process.is_finished:
             return
         using = process._using
         skip = connections[using].features.has_select_for_update_skip_locked
@@ -55,11 +54,14 @@ class Workflows:
             workflow = held.first()
             if workflow is None or workflow.status not in ACTIVE:
                 return
-            run = Run(workflow)
-            step = Step.objects.using(using).filter(execution=process.pk, status__in=STEP_ACTIVE, parts=0).first()
-            if step is not None and run.reach(step, min(percent / 100, 1.0)):
+            run, percent = Run(workflow), process.percent
+            steps = Step.objects.using(using).filter(execution=process.pk, status__in=STEP_ACTIVE, parts=0)
+            step = None if percent is None else steps.first()
+            changes: dict[str, Any] = {}
+            if step is not None and percent is not None and run.reach(step, min(percent / 100, 1.0)):
                 run.save()
-                workflow._write(Guard(ACTIVE), {"percent_peak": Peak(), "current": Add(run.gained)})
+                changes = {"percent_peak": Peak(), "current": Add(run.gained)}
+            workflow._write(Guard(ACTIVE), changes)
 
     def wind_up(self, process: Process) -> bool:
         """Stop what still executes of a workflow that has ended; return whether nothing does any more."""
