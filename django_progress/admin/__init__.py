@@ -2,6 +2,7 @@
 
 from .parts import AttemptAdmin, EventAdmin
 from .process import ProcessAdmin
+from .steps import StepAdmin
 from .trail import AuditEntryAdmin
 
-__all__ = ["AttemptAdmin", "AuditEntryAdmin", "EventAdmin", "ProcessAdmin"]
+__all__ = ["AttemptAdmin", "AuditEntryAdmin", "EventAdmin", "ProcessAdmin", "StepAdmin"]

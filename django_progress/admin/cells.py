@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..models import Attempt, Process
 
 __all__ = [
-    "EMPTY", "amount", "duration", "outcome", "pairs", "preformatted", "pretty_json", "progress", "status",
-    "time_taken",
+    "EMPTY", "amount", "badge", "duration", "outcome", "pairs", "preformatted", "pretty_json", "progress", "share",
+    "status", "time_taken",
 ]  # fmt: skip
 
 EMPTY = "-"  # As in the rest of the admin.
@@ -32,9 +32,8 @@ def status(process: Process) -> SafeString:
     shown = process.shown_status
     note = _("asked to stop") if process.is_stopping else ""
     return format_html(
-        '<span class="dp-status dp-{}">{}</span>{}',
-        shown.value,
-        shown.label,
+        "{}{}",
+        badge(shown.value, shown.label),
         format_html(' <span class="quiet dp-note">{}</span>', note) if note else "",
     )
 
@@ -42,7 +41,17 @@ def status(process: Process) -> SafeString:
 def outcome(attempt: Attempt) -> SafeString:
     """Return how an attempt ended, as :func:`status` does."""
     shown = Outcome(attempt.outcome)
-    return format_html('<span class="dp-status dp-{}">{}</span>', shown.value or "running", shown.label)
+    return badge(shown.value or "running", shown.label)
+
+
+def badge(name: str, word: object) -> SafeString:
+    """Return a word with the sign of a status."""
+    return format_html('<span class="dp-status dp-{}">{}</span>', name, word)
+
+
+def share(fraction: float) -> str:
+    """Return a part of the whole."""
+    return wording.percentage(100 * fraction) if fraction else EMPTY
 
 
 def progress(process: Process, *, both: bool = False) -> SafeString | str:

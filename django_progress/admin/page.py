@@ -33,7 +33,7 @@ LARGE = ("context", "result", "message_pairs", "task_args", "task_kwargs", "task
 RETRIES_SHOWN = 20
 
 SECTIONS: tuple[tuple[Any, tuple[str | tuple[str, ...], ...]], ...] = (
-    (None, (("status_badge", "kind", "owner", "key"),)),
+    (None, (("status_badge", "kind", "owner", "key"), "part_of")),
     (_("How far"), (("progress_in_full", "milestone"), ("time_taken", "time_left"), "messages_shown")),
     (_("What came of it"), (("error", "error_reference"), "detail", "result_json")),
     (_("Where it leads"), ("status_page", "destinations", ("retry_of", "started_again"))),
@@ -55,6 +55,7 @@ SECTIONS: tuple[tuple[Any, tuple[str | tuple[str, ...], ...]], ...] = (
 )
 """The sections, each of rows, each of one value or several."""
 NEEDS = {
+    "part_of": ("parent_id",),
     "messages_shown": ("message_pairs",),
     "error": ("error",),
     "detail": ("error_detail",),
@@ -141,6 +142,11 @@ class Page(Base):
     @admin.display(description=_("status page"))
     def status_page(self, process: Process) -> SafeString:
         return _link(process.get_absolute_url())
+
+    @admin.display(description=_("step of"))
+    def part_of(self, process: Process) -> SafeString | str:
+        workflow = process.parent
+        return process_link(workflow, self.admin_site) if workflow is not None else cells.EMPTY
 
     @admin.display(description=_("leads to"))
     def destinations(self, process: Process) -> SafeString | str:

@@ -21,7 +21,15 @@ from ..redaction import redacted
 from . import cells
 from .closed import ClosedAdmin
 
-__all__ = ["AttemptAdmin", "EventAdmin", "as_uuid", "may_see_processes", "process_link", "task_result_urls"]
+__all__ = [
+    "AttemptAdmin",
+    "EventAdmin",
+    "PartAdmin",
+    "as_uuid",
+    "may_see_processes",
+    "process_link",
+    "task_result_urls",
+]
 
 
 def as_uuid(text: str) -> UUID | None:

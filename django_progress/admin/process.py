@@ -16,7 +16,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit
-from ..models import Attempt, Event, Process, Share, ShareLink, Via
+from ..models import Attempt, Event, Process, Share, ShareLink, Step, Via
 from ..redaction import redacted
 from . import cells
 from .closed import ClosedAdmin
@@ -24,6 +24,7 @@ from .filters import KindFilter, StatusFilter
 from .page import LARGE, Page
 from .parts import as_uuid, may_see_processes, task_result_urls
 from .rerun import RerunPage
+from .steps import steps_of
 from .trail import sharing_of, trail_of
 from .verbs import VERBS, Result, Verb
 
@@ -59,7 +60,7 @@ class Doomed(NestedObjects):
         return self.model_objs  # type: ignore[return-value]
 
     def can_fast_delete(self, objs: Any, from_field: Any = None) -> bool:
-        return objs in (Event, Attempt, Share, ShareLink)
+        return objs in (Event, Attempt, Share, ShareLink, Step)
 
 
 @admin.register(Process)
@@ -140,7 +141,7 @@ class ProcessAdmin(Page, RerunPage, ClosedAdmin):
         assert obj is not None  # Nothing is added here.
         context |= {"progress_verbs": self.get_verbs(request, obj)}
         context |= self.get_events(obj)
-        context |= self.get_attempts(request, obj)
+        context |= self.get_attempts(request, obj) | steps_of(obj, self.admin_site)
         context |= sharing_of(obj) | trail_of(obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 

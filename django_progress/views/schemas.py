@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..status import Status
+from ..status import Status, StepStatus
 from ..workflows import Way
 
 __all__ = ["COUNT", "SCHEMAS", "TEXT", "WAY", "Json"]
@@ -38,6 +38,20 @@ DETAILS: Json = {"type": "object"}
 WAY: Json = {"type": "string", "enum": [way.value for way in Way]}
 ERROR = _or_null(_object(message=TEXT, reference=TEXT))
 EVENT = _object(id=TEXT, seq=COUNT, type=TEXT, name=TEXT, message=TEXT, happened_at=TIME, details=DETAILS)
+PERCENT: Json = {"type": "number", "minimum": 0, "maximum": 100}
+STEP = _object(
+    id=_or_null(ID),
+    path=TEXT,
+    description=TEXT,
+    status={"type": "string", "enum": StepStatus.values},
+    reused=FLAG,
+    percent=_or_null(PERCENT),
+    parts=_or_null(_object(total=COUNT, left=COUNT, failed=COUNT)),
+    attempt=_or_null(_object(number=COUNT, max=COUNT)),
+    started_at=_or_null(TIME),
+    finished_at=_or_null(TIME),
+    error=_or_null(TEXT),
+)
 
 SCHEMAS: Json = {
     "Status": _object(
@@ -49,7 +63,7 @@ SCHEMAS: Json = {
         progress=_object(
             current=NUMBER,
             total=_or_null(NUMBER),
-            percent=_or_null({"type": "number", "minimum": 0, "maximum": 100}),
+            percent=_or_null(PERCENT),
             unit=TEXT,
             rate=_or_null(NUMBER),
             eta_seconds=_or_null(COUNT),
@@ -58,7 +72,7 @@ SCHEMAS: Json = {
         milestones=_list(
             _object(seq=COUNT, name=TEXT, type=TEXT, message=TEXT, happened_at=TIME, details=DETAILS),
         ),
-        steps=_list(ANYTHING),
+        steps=_list(STEP),
         attempt=_object(number=COUNT, max=COUNT, next_at=_or_null(TIME), worker_silent=FLAG),
         waiting=_or_null(
             _object(

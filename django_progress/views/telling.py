@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..models import Event, Process
 from ..snapshot import Snapshot, newest_milestones
 from .notes import notes_of
-from .steps import LINES, RECENT, StepTree
+from .step_row import LINES
+from .steps import RECENT, StepTree
 
 __all__ = ["TELLING", "Telling"]
 

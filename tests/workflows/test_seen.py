@@ -47,9 +47,12 @@ def test_the_json_status_tells_of_the_steps(process: Process, ann: User) -> None
     execute(process, "#.load", "#.load[1]")
     [load, report] = fresh(process).snapshot().as_json()["steps"]
     assert (load["path"], load["description"], load["status"]) == ("#.load", "Loading", "running")
-    assert (load["percent"], load["parts"]) == (33.33, {"total": 3, "left": 2})
+    assert (load["percent"], load["parts"]) == (33.33, {"total": 3, "left": 2, "failed": 0})
+    assert (load["id"], load["reused"]) == (str(execution(process, "#.load").key), False)
+    assert load["attempt"]["number"] == 1
     assert load["started_at"]
     assert (report["status"], report["percent"], report["parts"]) == ("inactive", 0, None)
+    assert (report["id"], report["attempt"]) == (None, None)
     assert Process.objects.start("x").snapshot().steps == ()
 
 

@@ -17,9 +17,11 @@ from django_progress.clock import DatabaseNow
 from django_progress.models import Process, Step
 from django_progress.sharing import get_share_url
 from django_progress.status import StepStatus
+from django_progress.views import step_row
 from django_progress.views import steps as module
 from django_progress.views.live import Live
-from django_progress.views.steps import StepRow, StepTree
+from django_progress.views.step_row import StepRow
+from django_progress.views.steps import StepTree
 from django_progress.workflows import Workflow
 from tests.executing import claim, fresh, inside
 from tests.workflows.driving import drain, execute, execution, step, take
@@ -205,7 +207,8 @@ def test_a_reused_step_shows_the_log_of_the_run_that_executed_it(define: Define)
 
 
 def test_logs_are_the_newest_lines(define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINES", 3)
+    for place in (module, step_row):
+        monkeypatch.setattr(place, "LINES", 3)
     monkeypatch.setattr(module, "RECENT", 10)
     process = imports(define).start()
     for path, count in (("#.check", 5), ("#.load", 12)):
