@@ -95,6 +95,7 @@ def _flown(status: Status) -> str:
 
 VISITS = {
     "import": Visit("gallery:import", {"source": "all"}, "succeeded", _imported),
+    "steps": Visit("gallery:steps", {"source": "all"}, "succeeded", _imported),
     "flights": Visit("gallery:flights", {"origin": "OSL", "destination": "LIM"}, "succeeded", _flown, logs_in=False),
     "reattempts": Visit(
         "gallery:reattempts",

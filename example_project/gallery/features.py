@@ -47,6 +47,12 @@ FEATURES = (
         ("views.import_", "tasks.import_airports"),
     ),
     Feature(
+        "steps",
+        _("Import in parallel steps"),
+        _("The same as a workflow: a check, parts loaded beside each other, counts, a report. Each step has its log."),
+        ("workflow.check", "workflow.load", "workflow.explain", "workflow.publish"),
+    ),
+    Feature(
         "flights",
         _("Search in milestones"),
         _("A search in two stages. Each is an execution of its own, and a failure leads elsewhere than a success."),

@@ -13,7 +13,7 @@ from . import flights, places, rows
 from .models import Airport, RefusedRow, Upload
 from .rows import Row
 
-__all__ = ["BATCH", "Importer", "read_upload"]
+__all__ = ["BATCH", "ChunkImporter", "Importer", "read_upload"]
 
 BATCH = 250
 """Rows written at once."""
@@ -39,8 +39,7 @@ class Importer:
 
     def __enter__(self) -> Self:
         # Whatever an earlier attempt at the same upload left.
-        self.upload.airports.all().delete()
-        self.upload.refused_rows.all().delete()
+        self.upload.forget_rows()
         return self
 
     def __exit__(
@@ -85,3 +84,28 @@ class Importer:
             "hubs": self.hubs.most_common(),
             "seconds": round(time.monotonic() - self.began, 1),
         }
+
+
+class ChunkImporter(Importer):
+    """Imports some rows of an upload, while others import the rest."""
+
+    def __init__(self, upload: Upload, first: int, last: int) -> None:
+        super().__init__(upload)
+        every = read_upload(upload)
+        self.rows = every[first:last]
+        for row in every[:first]:
+            # A code that stands in the file twice counts where it stands first.
+            self.validator.lines.setdefault(row.values["icao"], row.line)
+
+    def __enter__(self) -> Self:
+        # Whatever an earlier attempt at the same rows left.
+        known = self.validator.lines
+        codes = [row.values["icao"] for row in self.rows if row.values["icao"] not in known]
+        self.upload.airports.filter(icao__in=codes).delete()
+        self.upload.refused_rows.filter(line__in=[row.line for row in self.rows]).delete()
+        return self
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """The lines of the file at which its rows begin and end."""
+        return {"first": self.rows[0].line, "last": self.rows[-1].line}

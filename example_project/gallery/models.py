@@ -39,6 +39,11 @@ class Upload(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def forget_rows(self) -> None:
+        """Delete what was imported from it, and what was refused."""
+        self.airports.all().delete()
+        self.refused_rows.all().delete()
+
 
 class Airport(models.Model):
     """An airport that was imported."""

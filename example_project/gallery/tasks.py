@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django_progress.tasks import progress_task
 
 from . import flights, places
+from . import workflow as workflow  # workers load this module, and by it the workflow
 from .importing import Importer, read_upload
 from .models import Endpoint, Upload
 from .remoteness import Ranking

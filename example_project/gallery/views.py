@@ -23,7 +23,7 @@ from django_progress.models import Process
 from django_progress.sharing import get_share_url, revoke_share_urls
 from django_progress.status import Status
 
-from . import charts, features, places, rows, tasks
+from . import charts, features, places, rows, tasks, workflow
 from . import flights as flying
 from .forms import EndpointForm, FlightForm, ImportForm
 from .models import Airport, Endpoint, RefusedRow, Upload
@@ -170,10 +170,21 @@ def import_(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+def steps(request: HttpRequest) -> HttpResponse:
+    form = ImportForm(request.POST or None, request.FILES or None)
+    if form.is_valid():
+        given = form.cleaned_data
+        upload = Upload.objects.keep(request.user, given["name"], given["content"])
+        process = workflow.airports.start(request, upload=upload.pk, rehearse="rehearse" in request.POST)
+        return process.redirect_to_wait(request)
+    return example(request, "steps", form=form)
+
+
+@login_required
 @require_safe
-def import_result(request: HttpRequest, key: UUID) -> HttpResponse:
+def import_result(request: HttpRequest, key: UUID, kind: str = "airport-import") -> HttpResponse:
     """Show the counts, the airports on a map, and the first rows that were refused."""
-    process = seen_process(request, key, "airport-import", status=Status.SUCCEEDED)
+    process = seen_process(request, key, kind, status=Status.SUCCEEDED)
     result: Any = process.result
     points = Airport.objects.filter(upload=result["upload"]).values_list("latitude", "longitude")
     context = {
@@ -192,9 +203,9 @@ def import_result(request: HttpRequest, key: UUID) -> HttpResponse:
 
 @login_required
 @require_safe
-def refused_rows(request: HttpRequest, key: UUID) -> StreamingHttpResponse:
+def refused_rows(request: HttpRequest, key: UUID, kind: str = "airport-import") -> StreamingHttpResponse:
     """Return the rows that were refused as a CSV, each with the reasons."""
-    process = seen_process(request, key, "airport-import", status=Status.SUCCEEDED)
+    process = seen_process(request, key, kind, status=Status.SUCCEEDED)
     result: Any = process.result
     refused = RefusedRow.objects.filter(upload=result["upload"])
     response = StreamingHttpResponse(_csv(refused.iterator()), content_type="text/csv; charset=utf-8")

@@ -67,7 +67,7 @@ def open_stream(site: str) -> Any:
 
 
 @pytest.mark.worker
-@pytest.mark.parametrize("name", ["import", "flights", "reattempts"])
+@pytest.mark.parametrize("name", ["import", "steps", "flights", "reattempts"])
 def test_example_goes_through_server_broker_worker_and_database(tmp_path: Path, name: str) -> None:
     process = demo(tmp_path, "--run", name)
     output, _ = process.communicate(timeout=240)
