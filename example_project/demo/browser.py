@@ -116,9 +116,11 @@ class _Forms(HTMLParser):
         elif tag == "form" and self.in_main and given.get("method", "").lower() == "post":
             self.open_form = Form(urljoin(self.url, given.get("action", "")))
             self.forms.append(self.open_form)
+        elif tag == "input" and given.get("type") == "checkbox" and "checked" not in given:
+            pass  # Only what is ticked is sent.
         elif tag == "input" and self.open_form is not None and "name" in given:
             # What is typed over counts as empty.
-            typed = given.get("type", "text") != "hidden"
+            typed = given.get("type", "text") not in ("hidden", "checkbox")
             self.open_form.values[given["name"]] = "" if typed else given.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:

@@ -42,7 +42,8 @@ def describe(status: Mapping[str, Any]) -> str:
     if progress["percent"] is not None:
         full = int(WIDTH * progress["percent"] / 100)
         parts += [f"[{'#' * full}{'-' * (WIDTH - full)}]", f"{progress['percent']:3.0f} %"]
-        parts.append(f"{progress['current']:,} of {progress['total']:,} {progress['unit']}".strip())
+        if progress["unit"] != "%":
+            parts.append(f"{progress['current']:,} of {progress['total']:,} {progress['unit']}".strip())
     if status["attempt"]["max"] > 1 and status["attempt"]["number"]:
         parts.append(f"attempt {status['attempt']['number']}")
     parts.append(status["status"])

@@ -142,6 +142,8 @@ def test_progress_is_drawn_as_a_bar() -> None:
     assert describe(STATUS) == f"[{'#' * 15}{'-' * 15}]   50 %  14,200 of 28,400 rows  running"
     unknown = {**STATUS, "progress": {"percent": None}, "attempt": {"number": 3, "max": 50}}
     assert describe(unknown) == "attempt 3  running"
+    share = {**STATUS, "progress": {"percent": 50.0, "current": 50, "total": 100, "unit": "%"}}
+    assert describe(share) == f"[{'#' * 15}{'-' * 15}]   50 %  running"
 
 
 def test_progress_goes_line_by_line_into_a_file() -> None:
@@ -173,11 +175,12 @@ def test_browser_finds_the_form_that_is_meant() -> None:
         None,  # type: ignore[arg-type]
         '<form method="post"><input name="logout"></form><main><form method="post" action="/a/">'
         '<input type="hidden" name="source" value="own"></form><form method="post">'
-        '<input type="hidden" name="token" value="1"><input type="hidden" name="source" value="all"></form></main>',
+        '<input type="hidden" name="token" value="1"><input type="hidden" name="source" value="all">'
+        '<input type="checkbox" name="no"><input type="checkbox" name="yes" value="on" checked></form></main>',
     )
     form = page.form({"source": "all"})
     assert form.action == "http://site/page/"
-    assert form.values == {"token": "1", "source": "all"}
+    assert form.values == {"token": "1", "source": "all", "yes": "on"}
     assert page.form({}).action == "http://site/a/"
     with pytest.raises(LookupError, match="no form with name"):
         page.form({"name": "x"})
