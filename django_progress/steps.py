@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from .status import STEP_FAILED
 
 if TYPE_CHECKING:
     from .models import Process, Step
@@ -39,7 +40,8 @@ def _told(step: Step) -> dict[str, Any]:
         "description": step.title,
         "status": step.status,
         "reused": step.is_reused,
-        "percent": round(100 * step.fraction, 2),
+        # What failed counts as done where its workflow goes on: how far it really was isn't known any more.
+        "percent": None if step.status in STEP_FAILED and step.fraction >= 1 else round(100 * step.fraction, 2),
         "parts": {"total": step.parts, "left": step.parts_left, "failed": step.parts_failed} if step.parts else None,
         "attempt": {"number": executed.attempt_number, "max": executed.max_attempts} if executed is not None else None,
         "started_at": step.started_at and step.started_at.isoformat(),

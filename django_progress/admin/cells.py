@@ -71,7 +71,7 @@ def progress(process: Process, *, both: bool = False) -> SafeString | str:
     else:
         value = percent / 100
         text = wording.percentage(percent) if active else amount(process)
-        if active and both:
+        if active and both and not process.workflow:
             text = _("%(share)s (%(amount)s)") % {"share": text, "amount": amount(process)}
     return progress_bar(process, value, text)
 
@@ -87,7 +87,9 @@ def progress_bar(process: Process, value: float | None, text: str) -> SafeString
 
 
 def amount(process: Process) -> str:
-    """Return the work that was counted, such as "1,240 of 3,000 rows"."""
+    """Return the work that was counted, such as "1,240 of 3,000 rows"; of a workflow that is a share already."""
+    if process.workflow and process.unit == "%":
+        return wording.percentage(process.current)
     return wording.counted(process.current, process.total, process.unit)
 
 

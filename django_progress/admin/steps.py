@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Process, Step
-from ..status import StepStatus
+from ..status import STEP_FAILED, StepStatus
 from ..views.step_row import StepRow
 from ..views.steps import StepTree
 from . import cells
@@ -82,7 +82,8 @@ class StepAdmin(PartAdmin):
 
     @admin.display(description=_("progress"))
     def how_far(self, step: Step) -> str:
-        return cells.share(step.fraction)
+        # What failed counts as done where its workflow goes on.
+        return cells.EMPTY if step.status in STEP_FAILED else cells.share(step.fraction)
 
     @admin.display(description=_("duration"))
     def took(self, step: Step) -> str:

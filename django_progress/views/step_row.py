@@ -95,7 +95,7 @@ class StepRow:
                 return ""
             return gettext("%(time)s so far") % {"time": wording.duration(self._seconds(begun, self.tree.now))}
         seconds = self._seconds(begun, ended)
-        return wording.duration(seconds) if seconds >= 1 else gettext("less than 1 s")
+        return wording.duration(seconds) if seconds >= 1 else gettext("< 1 s")
 
     @property
     def attempt_text(self) -> str:
@@ -137,6 +137,15 @@ class StepRow:
         count = self.step.parts_failed
         words = {"count": wording.amount(count)}
         return ngettext("%(count)s failed", "%(count)s failed", count) % words if count else ""
+
+    @property
+    def parts_title(self) -> str:
+        """What those of its parts have in common that are shown by themselves."""
+        running = any(part.state != StepStatus.FAILED for part in self.parts)
+        failed = any(part.state == StepStatus.FAILED for part in self.parts)
+        if running and failed:
+            return gettext("Running and failed parts")
+        return gettext("Failed parts") if failed else gettext("Running parts")
 
     @property
     def milestone(self) -> str:

@@ -56,6 +56,16 @@ def test_the_json_status_tells_of_the_steps(process: Process, ann: User) -> None
     assert Process.objects.start("x").snapshot().steps == ()
 
 
+def test_what_failed_is_not_told_of_as_done(define: Define) -> None:
+    workflow = define()
+    workflow.step(name="a", on_failure="continue")(lambda step: 1 / 0)
+    process = workflow.start()
+    execute(process, "#.a")
+    [told] = fresh(process).snapshot().as_json()["steps"]
+    assert (told["status"], told["percent"]) == ("failed", None)
+    assert told["error"] == "Something went wrong on our side."
+
+
 def test_the_address_of_the_status_tells_of_them_too(process: Process, ann: User) -> None:
     answer = logged_in(ann).get(url(process)).json()
     assert [step["path"] for step in answer["steps"]] == ["#.load", "#.report"]

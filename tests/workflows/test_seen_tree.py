@@ -111,7 +111,7 @@ def test_words_and_times(define: Define) -> None:
     execute(process, "#.check", "#.load", "#.load[1]", "#.load[2]", "#.load[0]", "#.load.index", "#.load.hubs")
     backdated(process, "#.check", started_at=100, finished_at=58)
     assert row(process, "#.check").time_text == "42 s"
-    assert row(process, "#.load.index").time_text == "less than 1 s"
+    assert row(process, "#.load.index").time_text == "< 1 s"
     skipped = row(process, "#.load.hubs")
     assert (skipped.word, skipped.time_text) == ("Skipped", "")
     Step.objects.filter(process=process, path="#.check").update(status=StepStatus.STALE)
@@ -127,6 +127,7 @@ def test_thousands_of_parts_are_one_row(define: Define) -> None:
     assert loading.bar is not None
     assert loading.bar.value == 50
     assert loading.url == ""
+    assert loading.parts_title == "Running and failed parts"
     assert [(part.title, part.word, part.error) for part in loading.parts] == [
         ("#.load[2]", "Running", ""),
         ("#.load[0]", "Failed", "Something went wrong on our side."),
@@ -289,6 +290,7 @@ def test_other_ways_to_show_it_have_no_tree(process: Process, django_assert_num_
 
 def test_the_page_of_a_step_shows_its_log(process: Process, client: Client) -> None:
     page = texts(client, execution(process, "#.load[1]").get_absolute_url())
+    assert f'Part of <a href="{process.get_absolute_url()}"><bdi>Import</bdi></a>' in page
     assert "<bdi>begun</bdi>" in page
     own = Process.objects.start("x", owner=User.objects.get())
     own.log("not for pages")
