@@ -94,6 +94,17 @@ class Ticks:
             self.current = self.total = self.unit = None
             return taken
 
+    def is_passed_on(self, began: float) -> bool:
+        """Say whether a step tells its workflow of what it began to write then; that counts as told.
+
+        As seldom as numbers are written: what comes sooner is shown with the next, or when
+        the page next tells the time.
+        """
+        if began - self.passed_on_at < self.flush_every:
+            return False
+        self.passed_on_at = began
+        return True
+
     def sampled(self) -> Sampled:
         """Return what the rate is made of."""
         return Sampled(self.flushed_at, self.rate, self.samples)

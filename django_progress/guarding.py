@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["EXPIRED_TEXT", "Guarded"]
 
 EXPIRED_TEXT = gettext_noop("The time allowed for it has passed.")
-CLAIMED = "attempt"
-"""The event of a claim, which the coordinator is told of by itself."""
-
-
-def is_told(event: NewEvent | None) -> bool:
-    """Say whether the workflow of a step has to show an event of that."""
-    return event is not None and event.type != CLAIMED
 
 
 class Guarded:
@@ -148,22 +141,13 @@ class Guarded:
                 ticks.give_back(1)
         if written is not None:
             self._apply(written, changes)
-            if self.parent_id is not None and (numbers != execution.NOTHING or is_told(event)):
-                self._pass_on(ticks, began)
+            is_news = numbers != execution.NOTHING or (event and event.type != "attempt")  # A claim is told by itself.
+            if self.parent_id is not None and is_news and ticks.is_passed_on(began):
+                self._on_commit(partial(get_coordinator().reported, self))
             executing = self._execution()
             if executing is not None and beside.alias.get() is None:
                 self._in_the_callers(executing)
         return written
-
-    def _pass_on(self, ticks: execution.Ticks, began: float) -> None:
-        """Have the workflow of this step show what was written, once that is committed.
-
-        As seldom as numbers are written: what comes sooner is shown with the next, or when
-        the page next tells the time.
-        """
-        if began - ticks.passed_on_at >= ticks.flush_every:
-            ticks.passed_on_at = began
-            self._on_commit(partial(get_coordinator().reported, self))
 
     def _in_the_callers(self, executing: execution.Execution) -> None:
         """See to what a report means to the caller's transaction, if it was written in one."""

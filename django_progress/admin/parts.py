@@ -71,7 +71,7 @@ class PartAdmin(ClosedAdmin):
     """Read-only, and reached from the page of a process: there may be millions of them."""
 
     actions = None
-    filtered_by = ("process",)
+    filtered_by: tuple[str, ...] = ("process",)
     ordering = ["-pk"]
     show_full_result_count = False
     sortable_by = ()

@@ -24,7 +24,7 @@ from ..workflows import Preview, PreviewRow, Way, preview, run_again
 from . import api
 from .guards import for_people, for_programs, not_allowed, private, problem, wants_json
 from .leaving import go
-from .live import templates
+from .overrides import templates
 from .verbs import verb
 
 __all__ = ["Rerun", "Wish", "plan", "rerun"]
