@@ -21,7 +21,10 @@ from .looking import read_rows
 from .rounds import Rounds
 from .watching import Follower, HubClosed, Watch
 
-__all__ = ["Hub", "HubClosed"]
+__all__ = ["MISSED", "Hub", "HubClosed"]
+
+MISSED = ""
+"""What those listen to who have to know that words may have been missed; no word is empty."""
 
 NEWEST = sys.maxsize
 """A generation that nothing has reached: the row is read again."""
@@ -158,3 +161,9 @@ class Hub(Rounds):
         super().heard(word)
         for listener in list(self._listeners.get(word, ())):
             listener(word)
+
+    def lost(self) -> None:
+        """Look at everything, and have all who listen to words know that theirs may have been missed."""
+        super().lost()
+        for listener in list(self._listeners.get(MISSED, ())):
+            listener(MISSED)

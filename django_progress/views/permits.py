@@ -16,7 +16,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.http import HttpRequest
 
 from .. import nudges
-from ..push.hub import Hub
+from ..push.hub import MISSED, Hub
 from .renewals import Basis, Renewals
 
 __all__ = ["Permit", "asked_again", "session_word"]
@@ -97,6 +97,7 @@ class Permit(Generic[R]):
     async def __aenter__(self) -> Permit[R]:
         words = {f"access {pk}" for pk in self._pks} | {self._session_word} - {""}
         self._unlisten = [self._hub.listen(word, self._heard) for word in words]
+        self._unlisten.append(self._hub.listen(MISSED, self._missed))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -147,7 +148,7 @@ class Permit(Generic[R]):
 
     async def _unchanged(self) -> tuple[R, float, Basis] | None:
         """Return the last answer as of now, if it is proven to hold; None if it has to be asked again."""
-        if self.is_doubted:
+        if self._is_told:
             return None
         asked_at = await self._renewals.unchanged(self._hub, self._basis, within=AGE * GATHERING)
         return None if asked_at is None else (self._answer, asked_at, self._basis)
@@ -158,15 +159,23 @@ class Permit(Generic[R]):
 
     def _note(self, answer: R, asked_at: float, basis: Basis) -> None:
         self._answer, self._basis = answer, basis
-        self.is_doubted = False
-        """Whether a wake-up has come since the last answer."""
+        self.is_doubted = self._is_told = False
+        """Whether a wake-up has come since the last answer, or may have been missed."""
         self._until = asked_at + AGE
         self._ahead = asked_at + AGE * random.uniform(*AHEAD)  # noqa: S311
 
     def _heard(self, word: str) -> None:
+        self._is_told = True
+        if word == self._session_word:
+            self._is_over = True
+        self._doubt()
+
+    def _missed(self, word: str) -> None:
+        # Mostly nothing has changed, which is asked for many at a time.
+        self._doubt()
+
+    def _doubt(self) -> None:
         self._times_heard += 1
         self.is_doubted = True
         self._until = 0.0
-        if word == self._session_word:
-            self._is_over = True
         self._wake()

@@ -369,6 +369,26 @@ def test_a_wake_up_is_asked_about_in_full_and_at_once(
     asyncio.run(has_permit(request, process, checks, use))
 
 
+def test_where_words_may_have_been_missed_it_is_asked_at_once(
+    user: User, process: Process, checks: list[HttpRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(permits, "AGE", 600.0)
+    request = asked(cookies_of(user), process)
+
+    async def use(permit: Permit[bool]) -> None:
+        Hub.here().lost()
+        assert permit.is_doubted
+        assert await permit.value() is True
+        # Not in full, as nothing has changed.
+        assert (permit.is_doubted, checks) == (False, [])
+        await asyncio.to_thread(in_thread, partial(give_away, user, process))
+        assert await permit.value() is True
+        Hub.here().lost()
+        assert await permit.value() is False
+
+    asyncio.run(has_permit(request, process, checks, use))
+
+
 def test_a_word_during_a_batch_is_not_overheard(
     user: User, process: Process, checks: list[HttpRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
