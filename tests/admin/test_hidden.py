@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, reverse
 
-from django_progress.models import AuditEntry, Process
+from django_progress.models import AuditEntry, Process, Step
 from django_progress.sharing import get_share_url, share
 from tests.admin.conftest import TASK
 
@@ -46,6 +46,7 @@ def test_a_list_is_no_way_to_guess_what_is_hidden(viewer: Client, secretive: Pro
     [
         ("event", "details__password__startswith"), ("event", "process__context__token"),
         ("attempt", "token__startswith"), ("attempt", "process__task_kwargs__password"),
+        ("step", "options__item__password"), ("step", "result__token"), ("step", "execution__task_args__0"),
     ],
 )  # fmt: skip
 def test_nor_are_the_lists_of_what_belongs_to_it(viewer: Client, secretive: Process, model: str, lookup: str) -> None:
@@ -88,6 +89,7 @@ def test_staff_without_the_permission_learn_of_no_row(
 ) -> None:
     share(running, owner)
     get_share_url(running)
+    Step.objects.create(process=running, path="#.a", name="a")
     rows: Any = next(each for each in admin.site._registry if each._meta.model_name == model)._default_manager
     client = staff()
     told = []
