@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
-from django.db.models import F, Q, Window
+from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils.translation import gettext
 
@@ -89,20 +89,24 @@ class StepTree:
     def _add_parts(self) -> None:
         """Add the parts that people wonder about. What is counted stands in the rows; they are not all looked at."""
         rows = {row.step.path: row for row in self.rows if row.step.parts}
-        found: list[Step] = []
-        parts = _shown(self._steps.filter(index__isnull=False))
+        wanted = []
         if self.is_active and any(row.is_running for row in rows.values()):
-            found += parts.filter(status=StepStatus.RUNNING).order_by("index")[:MOST_PARTS]
+            wanted.append(StepStatus.RUNNING)
         if any(row.step.parts_failed for row in rows.values()):
-            # In no order: the database need not look at more of them than it returns.
-            failed = parts.filter(status=StepStatus.FAILED).order_by()[:MOST_PARTS]
-            found += sorted(failed, key=attrgetter("index"))
+            wanted.append(StepStatus.FAILED)
+        found = [part for status in wanted for part in sorted(self._parts(status), key=attrgetter("index"))]
         counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         for part in found:
             whole = rows.get(part.parent_path)
             counts[part.parent_path, part.status] += 1
             if whole is not None and counts[part.parent_path, part.status] <= PARTS:
                 whole.parts.append(StepRow(self, part, whole.level + 1, whole.title))
+
+    def _parts(self, status: StepStatus) -> QuerySet[Step]:
+        """Return parts of that status, in no order: the database need not look at more of them than it returns."""
+        # As an expression, so that no database takes the index of all parts for that.
+        parts = self._steps.alias(part=F("index") + 0).filter(part__isnull=False, status=status)
+        return _shown(parts).order_by()[:MOST_PARTS]  # type: ignore[no-any-return]
 
     def _add_logs(self) -> None:
         """Add the newest lines of the logs of those that are most likely to be looked at. One query."""

@@ -333,7 +333,7 @@ def test_nobody_adds(staff: Callable[..., Client], actions: list[str]) -> None:
     assert "addlink" not in client.get(URL).content.decode()
 
 
-VERBS = {"cancel_selected", "expire_selected", "retry_selected", "revoke_selected"}
+VERBS = {"cancel_selected", "expire_selected", "rerun_failed_selected", "retry_selected", "revoke_selected"}
 
 
 @pytest.mark.parametrize(

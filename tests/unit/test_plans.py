@@ -14,8 +14,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_progress.history import newest_successes
-from django_progress.models import Attempt, Event, Process
-from django_progress.status import TERMINAL, Outcome, Status
+from django_progress.models import Attempt, Event, Process, Step
+from django_progress.status import TERMINAL, Outcome, Status, StepStatus
+from django_progress.views.steps import StepTree
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +32,7 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         try:
             yield
         finally:
+            Step.objects.all()._raw_delete("default")
             Event.objects.all()._raw_delete("default")
             Attempt.objects.all()._raw_delete("default")
             Process.objects.all()._raw_delete("default")
@@ -76,8 +78,17 @@ def _fill() -> None:
         ],
         batch_size=1_000,
     )  # fmt: skip
+    planned = [Step(process=rows[0], path=f"#.s{number}", name="s", position=number) for number in range(10)]
+    parts = [
+        Step(
+            process=rows[0], path=f"#.s1[{number}]", name="s", parent_path="#.s1", position=1, index=number,
+            status=StepStatus.RUNNING if number % 500 == 0 else StepStatus.SUCCEEDED,
+        )
+        for number in range(ROWS)
+    ]  # fmt: skip
+    Step.objects.bulk_create([*planned, *parts], batch_size=1_000)
     with connection.cursor() as cursor:
-        for model in (Process, Event, Attempt):
+        for model in (Process, Event, Attempt, Step):
             table = connection.ops.quote_name(model._meta.db_table)
             cursor.execute(f"ANALYZE TABLE {table}" if connection.vendor == "mysql" else f"ANALYZE {table}")
 
@@ -119,6 +130,13 @@ class TestPlans:
         rare = Process.objects.order_by("pk")[3]
         for process in (rare, Process(task_name="y", kind="x"), Process(task_name="", kind="y")):
             assert "dp_process_usual" in plan(newest_successes(process))
+
+    def test_the_few_steps_among_thousands_of_parts(self) -> None:
+        workflow = Process.objects.order_by("pk")[0]
+        assert "dp_step_planned" in plan(workflow.steps.planned().order_by("position")[:500])
+        tree = StepTree(workflow, is_active=True, is_linked=False)
+        for status in (StepStatus.RUNNING, StepStatus.FAILED):
+            assert "dp_step_active" in plan(tree._parts(status))
 
     def test_the_plan_is_read(self) -> None:
         # What isn't indexed shows no index of ours.
