@@ -94,13 +94,17 @@ class Ticks:
             self.current = self.total = self.unit = None
             return taken
 
-    def is_passed_on(self, began: float) -> bool:
+    def is_passed_on(self, began: float, numbers: Numbers, event: str | None) -> bool:
         """Say whether a step tells its workflow of what it began to write then; that counts as told.
 
-        As seldom as numbers are written: what comes sooner is shown with the next, or when
-        the page next tells the time.
+        Numbers are, whenever they are written by themselves. Other events, of which there may
+        be many more, are no more often than that: what comes sooner is shown with the next,
+        or when the page next tells the time. A claim is told by itself.
         """
-        if began - self.passed_on_at < self.flush_every:
+        if event == "attempt" or (event is None and numbers == NOTHING):
+            return False
+        is_flush = numbers != NOTHING and event in (None, "progress")
+        if not is_flush and began - self.passed_on_at < self.flush_every:
             return False
         self.passed_on_at = began
         return True

@@ -141,8 +141,7 @@ class Guarded:
                 ticks.give_back(1)
         if written is not None:
             self._apply(written, changes)
-            is_news = numbers != execution.NOTHING or (event and event.type != "attempt")  # A claim is told by itself.
-            if self.parent_id is not None and is_news and ticks.is_passed_on(began):
+            if self.parent_id is not None and ticks.is_passed_on(began, numbers, event and event.type):
                 self._on_commit(partial(get_coordinator().reported, self))
             executing = self._execution()
             if executing is not None and beside.alias.get() is None:

@@ -68,6 +68,21 @@ def test_at_most_once_in_an_interval(process: Process, settings: Any) -> None:
         assert revision(process) == before + 2
 
 
+def test_numbers_are_passed_on_when_they_are_written(process: Process, settings: Any) -> None:
+    """The bar moves, whatever line came just before."""
+    with inside(take(process, "#.a")) as step:
+        step.log("half of it")
+        step.set_progress(50, 100)
+        assert fresh(process).percent == 25
+    settings.DJANGO_PROGRESS = {"REPORT_INTERVAL": 60}
+    with inside(take(process, "#.b")) as step:
+        step.set_progress(50, 100)
+        before = revision(process)
+        for _ in step.track(range(10)):
+            step.log("a line for each, with what was counted")
+        assert revision(process) == before + 2  # As the loop begins, and as it ends.
+
+
 def test_the_end_shows_what_was_left(process: Process, settings: Any) -> None:
     settings.DJANGO_PROGRESS = {"REPORT_INTERVAL": 60}
     executing = take(process, "#.a")
