@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from django.db import connections, router, transaction
 
 from . import execution, failpoints, values
-from .clock import read as read_clock
 from .coordination import get_coordinator
 from .models import Event, Process
 from .retrying import retried
@@ -37,6 +36,8 @@ def claim(key: str, *, task_id: str, worker: str = "", delayed: bool = True) -> 
     if process is None:
         logger.warning("A message names process %s, which does not exist (any more); nothing was done.", key)
         return None
+    if process.status != Status.PENDING or process.task_id != task_id:
+        return None  # Somebody has it, or had it: nobody has to wait for a lock to be told so.
     return _take(process, process.attempt_number + 1, uuid4().hex, task_id, worker, delayed)
 
 
@@ -63,19 +64,18 @@ def _take(
     lease, beat = process.lease_terms
     committed = not connections[process._using].in_atomic_block
     with transaction.atomic(using=process._using):
-        if process.parent_id is not None and not _may_begin(process):
+        if process.parent_id is not None and not get_coordinator().may_begin(process):
             return None
-        if process._write(guard, changes, event) is None:
+        if process._write(guard, changes, event, whole=True) is None:
             # Once more after the connection was cut: it may have been just after the commit.
             attempt = process._attempts().executing().filter(token=token, process__attempt_token=token).first()
             if attempt is None:
                 process._expire_if_overdue()
                 return None
             process.refresh_from_db(using=process._using)
-            begins = process.event_set.using(process._using).get(seq=attempt.milestone_seq)
+            begins = _reached(process.event_set.using(process._using).get(seq=attempt.milestone_seq))
         else:
-            process.refresh_from_db(using=process._using)
-            now = read_clock(process._using)
+            now = process.updated_at
             begins = _begins_at(process)
             attempt = process._attempts().create(
                 process=process,
@@ -98,7 +98,7 @@ def _take(
         number=attempt.number,
         lease=lease,
         beat=beat,
-        milestone=execution.MilestoneReached(begins.name, begins.text),
+        milestone=begins.milestone,
         committed=committed,
         process=process,
     )
@@ -106,21 +106,27 @@ def _take(
     return executing
 
 
-def _may_begin(step: Process) -> bool:
-    """Lock the workflow of a step, and say whether it still goes on: what is over begins nothing more."""
-    if not step._hold_parent():
-        return False
-    workflow = Process.objects.using(step._using).with_now().get(pk=step.parent_id or 0)
-    return workflow.is_active
+class _Begins(NamedTuple):
+    """The milestone at which an execution begins, and the number of its event."""
+
+    seq: int
+    milestone: execution.MilestoneReached
 
 
-def _begins_at(process: Process) -> Event:
-    """Return the milestone at which this execution begins; another attempt at the same thing takes the same branch."""
+def _reached(event: Event) -> _Begins:
+    return _Begins(event.seq, execution.MilestoneReached(event.name, event.text))
+
+
+def _begins_at(process: Process) -> _Begins:
+    """Return where this execution begins; another attempt at the same thing takes the same branch."""
+    if process.last_seq == 2:  # It was started, and claimed.
+        return _Begins(1, process.reached)
     milestones = process.milestones.using(process._using)
-    before = process.attempts.using(process._using).filter(number=process.executions - 1).first()
-    if process.attempt_number > 1 and before is not None:
-        milestones = milestones.filter(seq__lte=before.milestone_seq)
-    return milestones.order_by("-seq")[0]
+    if process.attempt_number > 1:
+        before = process.attempts.using(process._using).filter(number=process.executions - 1).first()
+        if before is not None:
+            milestones = milestones.filter(seq__lte=before.milestone_seq)
+    return _reached(milestones.order_by("-seq")[0])
 
 
 def _find(key: str) -> Process | None:

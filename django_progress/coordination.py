@@ -22,11 +22,17 @@ logger = logging.getLogger("django_progress")
 class Coordinator(Protocol):
     """What is told of the processes that belong together. The parent's row is locked whenever it is."""
 
+    def may_begin(self, process: Any) -> bool:
+        """Lock the workflow of a step that is about to be claimed, and return whether it still goes on."""
+
     def began(self, process: Any) -> None:
         """Note that a step was claimed, in the transaction of the claim."""
 
     def ended(self, process: Any) -> None:
-        """Do what follows from the end of a step, or of a workflow, in the transaction of that end."""
+        """Do what follows from the end of a step, or of a workflow, in the transaction of that end.
+
+        The ``parent`` of a step is its workflow as it is now.
+        """
 
     def reported(self, process: Any) -> None:
         """Pass on how far a step is, and that it has news, after what it reported was committed; nothing is locked."""

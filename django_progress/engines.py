@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +19,9 @@ class Engine(Protocol):
 
         Return False where the broker can't be reached, so that it is tried again soon.
         """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Send all that is published in the block on one connection, if there is any."""
 
     def is_eager(self) -> bool:
         """Say whether a published message is executed at once, in this thread."""

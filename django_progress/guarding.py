@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.utils.translation import gettext_noop
 
 from . import beside, execution, failpoints, signals
@@ -15,28 +15,24 @@ from .clock import DatabaseNow
 from .conf import settings
 from .coordination import get_coordinator
 from .exceptions import ProcessCancelled, ProcessExpired, ProcessFinished, ProcessSuperseded
+from .holding import Holding
 from .retrying import retried
 from .status import ACTIVE, Outcome, Status, sources
 from .writes import NOW, Add, AtLeast, Guard, NewEvent, Peak, Written, write
-
-if TYPE_CHECKING:
-    from .models import Process
 
 __all__ = ["EXPIRED_TEXT", "Guarded"]
 
 EXPIRED_TEXT = gettext_noop("The time allowed for it has passed.")
 
 
-class Guarded:
+class Guarded(Holding):
     """The machinery under the verbs."""
 
     if TYPE_CHECKING:
-        pk: int
         status: str
         last_seq: int
         revision: int
         executions: int
-        parent_id: int | None
         workflow: str
         keep_finished: float | None
         current: float
@@ -50,10 +46,6 @@ class Guarded:
         def _ticks(self) -> execution.Ticks: ...
         def _columns(self, ticks: execution.Ticks, numbers: execution.Numbers) -> dict[str, Any]: ...
 
-    @property
-    def _using(self) -> str:
-        return beside.alias.get() or router.db_for_write(self.__class__, instance=self)  # type: ignore[arg-type]
-
     def _execution(self) -> execution.Execution | None:
         executing = execution.current.get()
         if executing is not None and executing.process_id == self.pk:
@@ -62,29 +54,6 @@ class Guarded:
 
     def _attempts(self) -> Any:
         return self._meta.apps.get_model("django_progress", "Attempt").objects.using(self._using)
-
-    def _fresh(self) -> Process | None:
-        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
-        return rows.filter(pk=self.pk).only("status", "attempt_token", "last_seq").first()  # type: ignore[no-any-return]
-
-    def _locked(self, *fields: str) -> Process | None:
-        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
-        return rows.select_for_update().only(*fields).filter(pk=self.pk).first()  # type: ignore[no-any-return]
-
-    def _hold_parent(self, *, wait: bool = True) -> bool:
-        """Lock the workflow that it is a step of: always before the step's own row.
-
-        Return whether it was there, and free if that isn't waited for; nothing is locked for any other process.
-        """
-        if self.parent_id is None:
-            return True
-        features = connections[self._using].features
-        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
-        lock = rows.select_for_update(
-            skip_locked=not wait and features.has_select_for_update_skip_locked,
-            no_key=features.has_select_for_no_key_update,
-        )
-        return bool(lock.filter(pk=self.parent_id).only("pk").exists())
 
     def _has_room(self) -> bool:
         return bool(self.last_seq < settings.MAX_EVENTS)
@@ -126,21 +95,29 @@ class Guarded:
             raise ProcessCancelled
 
     @retried
-    def _write(self, guard: Guard, changes: dict[str, Any], event: NewEvent | None = None) -> Written | None:
-        """Write, the gathered numbers included; these are kept for the next write if this one does not happen."""
+    def _write(
+        self, guard: Guard, changes: dict[str, Any], event: NewEvent | None = None, *, whole: bool = False
+    ) -> Written | None:
+        """Write, the gathered numbers included; these are kept for the next write if this one does not happen.
+
+        ``whole`` brings this instance up to date with all of its row, as reading it again would.
+        """
         ticks = self._ticks()
         before, began = ticks.sampled(), time.monotonic()
         numbers = ticks.take()
         changes = {**self._columns(ticks, numbers), **changes}
         written = None
+        row: dict[str, Any] | None = {} if whole else None
         try:
-            written = write(self._using, self.pk, guard, changes, event)
+            written = write(self._using, self.pk, guard, changes, event, row)
         finally:
             ticks.taken.append((numbers, before))
             if written is None:
                 ticks.give_back(1)
         if written is not None:
             self._apply(written, changes)
+            for name, value in (row or {}).items():
+                setattr(self, name, value)
             if self.parent_id is not None and ticks.is_passed_on(began, numbers, event and event.type):
                 self._on_commit(partial(get_coordinator().reported, self))
             executing = self._execution()
@@ -244,17 +221,19 @@ class Guarded:
         }
         with transaction.atomic(using=self._using):
             self._hold_parent()
-            if self._write(guard, changes, event) is None:
-                return False
-            self._attempts().executing().filter(process_id=self.pk).update(
-                outcome=outcome.value, finished_at=DatabaseNow(), **error
-            )
             # Receivers and callers see it as it is now.
-            self.refresh_from_db(using=self._using)
+            if self._write(guard, changes, event, whole=True) is None:
+                return False
+            attempts = self._attempts().executing().filter(process_id=self.pk)
+            closing = {"outcome": outcome.value, "finished_at": DatabaseNow(), **error}
+            # Most likely nobody has asked it to stop.
+            unasked = guard.token and late and attempts.filter(cancel_requested_at=None).update(**closing)
+            if not unasked:
+                attempts.update(**closing)
             if self.keep_finished is not None and self.parent_id is None:
                 rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
                 rows.filter(pk=self.pk).update(remove_at=DatabaseNow(self.keep_finished))
-            if late is not None and self._was_asked_to_cancel():
+            if late is not None and not unasked and self._was_asked_to_cancel():
                 # Nobody has seen this event yet, and from now on nobody can ask any more.
                 events = self.event_set.using(self._using).filter(seq=self.last_seq)
                 events.update(message=late.message, details=late.details)
@@ -291,9 +270,3 @@ class Guarded:
             return self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)
         with transaction.atomic(using=self._using):
             return self._is_free() and self._finish(guard, Status.EXPIRED, {}, event, Outcome.EXPIRED)
-
-    def _is_free(self) -> bool:
-        """Lock the row, if nobody else holds it; where rows can't be skipped this waits."""
-        skip = connections[self._using].features.has_select_for_update_skip_locked
-        rows = self.__class__._default_manager.using(self._using)  # type: ignore[attr-defined]
-        return bool(rows.select_for_update(skip_locked=skip).filter(pk=self.pk).exists())

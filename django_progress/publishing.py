@@ -33,6 +33,7 @@ PAUSE = 5.0
 HEADER = "django_progress"
 """The header of our messages that holds the key: by it they are told from others on the same queue."""
 
+_line: ContextVar[_Line | None] = ContextVar("django_progress_line", default=None)
 _inline: ContextVar[frozenset[str]] = ContextVar("django_progress_inline", default=frozenset())
 
 
@@ -80,11 +81,11 @@ class CeleryEngine:
             return False
         app: Any = current_app._get_current_object()
         try:
-            with _used_once(connect(app)) as connection:
+            with _connected(app) as connection:
                 headers = {**(options.get("headers") or {}), HEADER: key}  # type: ignore[dict-item]
                 sending: dict[str, Any] = {
                     **options, "headers": headers, "task_id": task_id, "connection": connection, "retry": False,
-                    "serializer": "json",
+                    "serializer": "json", "add_to_parent": False,
                 }  # fmt: skip
                 task = app.tasks.get(task_name)
                 if task is not None:
@@ -103,6 +104,17 @@ class CeleryEngine:
             return False
         failpoints.reach("publish.sent")
         return True
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send all that is published in the block on one connection, which costs as much as several messages."""
+        line = _Line()
+        before = _line.set(line)
+        try:
+            yield
+        finally:
+            _line.reset(before)
+            line.end()
 
     def messages(self, queue: str, most: int) -> list[tuple[str, str]] | None:
         """Return (task id, key) of our messages among the first ``most`` that wait in a queue.
@@ -137,6 +149,38 @@ class CeleryEngine:
             _inline.reset(before)
 
 
+class _Line:
+    """A connection for several messages: made for the first, and anew after one that could not be sent."""
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+
+    @contextmanager
+    def connection(self, app: Any) -> Iterator[Any]:
+        """Have it for one message."""
+        if self._connection is None:
+            self._connection = connect(app)
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection, failed = None, self._connection
+            _hang_up(failed)
+            raise
+
+    def end(self) -> None:
+        """Close it."""
+        if self._connection is not None:
+            self._connection.release()
+
+
+@contextmanager
+def _connected(app: Any) -> Iterator[Any]:
+    """Have a connection for one message: the one of the block that it is sent in, or one of its own."""
+    line = _line.get()
+    with line.connection(app) if line is not None else _used_once(connect(app)) as connection:
+        yield connection
+
+
 def connect(app: Any) -> Any:
     """Return a connection to the broker, for one use, on which no step waits for long."""
     return app.connection_for_write(connect_timeout=settings.PUBLISH_TIMEOUT, transport_options=_bounded(app))
@@ -148,9 +192,13 @@ def _used_once(connection: Any) -> Iterator[Any]:
     try:
         yield connection
     except BaseException:
-        connection.collect(socket_timeout=0.1)
+        _hang_up(connection)
         raise
     connection.release()
+
+
+def _hang_up(connection: Any) -> None:
+    connection.collect(socket_timeout=0.1)
 
 
 def _is_bound(options: dict[str, object], queue: Any) -> bool:

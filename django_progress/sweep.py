@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connections, router, transaction
 
-from . import dispatch, failpoints
+from . import dispatch, engines, failpoints
 from .clock import DatabaseNow
 from .conf import settings
 from .models import Attempt, Process
@@ -51,8 +51,9 @@ def sweep(using: str | None = None) -> Counter[str]:
     done["lost"] = _give_up(using, attempts.silent(), Outcome.LOST, doubts.append)
     for _turn in range(BATCH // MESSAGES):
         batch = _take_batch(using)
-        for process in batch:
-            done["published"] += _decide(publish, process)
+        with engines.get_engine().together():
+            for process in batch:
+                done["published"] += _decide(publish, process)
         if len(batch) < MESSAGES:
             break
     # Last, for there may be thousands, which nobody waits for: they can't begin any more.
@@ -93,7 +94,7 @@ def _abandon(
     failpoints.reach("sweep.chosen")
     with transaction.atomic(using=using):
         # Always the process before its attempt, and its workflow before both; a row that somebody holds is alive.
-        if not found._hold_parent(wait=False):
+        if not found._parent_is_free():
             return False
         held = Process.objects.using(using).select_for_update(skip_locked=skip).filter(pk=found.pk)
         process = held.first()

@@ -11,7 +11,7 @@ from typing import Any
 from celery import bootsteps, signals
 from django.db import connections
 
-from . import presence
+from . import forks, presence
 from .conf import settings
 from .retention import prune
 from .sweep import sweep
@@ -75,13 +75,14 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         return max(0.0, soonest - time.monotonic())
 
     def _attempt(self, part: Callable[[], object]) -> None:
-        try:
-            part()
-        except Exception as error:
-            logger.warning("A sweep failed, the next one tries again: %s", error)
-        finally:
-            # A child that is forked later must not share a connection with this process.
-            connections.close_all()
+        with forks.kept_off():
+            try:
+                part()
+            except Exception as error:
+                logger.warning("A sweep failed, the next one tries again: %s", error)
+            finally:
+                # A child that is forked later must not share a connection with this process.
+                connections.close_all()
 
     def _sweep(self) -> None:
         sweep()

@@ -20,7 +20,7 @@ from django.apps import apps
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import clock, nudges
+from . import clock, nudges, rows
 
 __all__ = ["NOW", "Add", "AtLeast", "FirstNow", "Guard", "Later", "NewEvent", "Peak", "Written", "write"]
 
@@ -93,8 +93,18 @@ class Written(NamedTuple):
     cancel_requested: bool
 
 
-def write(using: str, pk: int, guard: Guard, changes: dict[str, Any], event: NewEvent | None = None) -> Written | None:
-    """Change one process and log the event, or do nothing and return None if the guard doesn't hold."""
+def write(
+    using: str,
+    pk: int,
+    guard: Guard,
+    changes: dict[str, Any],
+    event: NewEvent | None = None,
+    into: dict[str, Any] | None = None,
+) -> Written | None:
+    """Change one process and log the event, or do nothing and return None if the guard doesn't hold.
+
+    ``into`` is filled with the whole row, by attribute, as it is now.
+    """
     connection = connections[using]
     shape = tuple((name, _kind(value)) for name, value in changes.items())
     statements = _statements(
@@ -108,6 +118,7 @@ def write(using: str, pk: int, guard: Guard, changes: dict[str, Any], event: New
         guard.in_time,
         guard.overdue,
         guard.due,
+        into is not None,
     )
     process, event_model, _ = _models()
     update: list[Any] = []
@@ -136,6 +147,8 @@ def write(using: str, pk: int, guard: Guard, changes: dict[str, Any], event: New
     if row is None:
         return None
     nudges.changed(using, pk)
+    if into is not None:
+        into.update(rows.converted(connection.alias, process, row[3:]))
     return Written(row[0], row[1], row[2] is not None)
 
 
@@ -177,6 +190,7 @@ def _statements(
     in_time: bool,
     overdue: bool,
     due: bool,
+    whole: bool,
 ) -> tuple[str, ...]:
     connection = connections[alias]
     quote = connection.ops.quote_name
@@ -233,17 +247,18 @@ def _statements(
         + [column(event_model, name) for name in names]
     )
     cancel = f"(SELECT {column(attempt, 'cancel_requested_at')} FROM {attempts} WHERE {column(attempt, 'token')} = %s)"
+    more = "".join(f", {quote(name)}" for name in rows.names(process)) if whole else ""
     if vendor == "postgresql":
-        returning = f"RETURNING {p('id')} AS pid, {p('last_seq')} AS seq, {p('revision')} AS rev"
+        returning = f"RETURNING {p('id')} AS pid, {p('last_seq')} AS seq, {p('revision')} AS rev{more}"
         if not with_event:
-            return (f"WITH u AS ({update} {returning}) SELECT seq, rev, {cancel} FROM u",)
+            return (f"WITH u AS ({update} {returning}) SELECT seq, rev, {cancel}{more} FROM u",)
         casts = ", ".join(f"%s::{event_model._meta.get_field(name).db_type(connection)}" for name in names)
         insert = f"INSERT INTO {events} ({columns}) SELECT pid, seq, {now}, {casts} FROM u RETURNING 1"
-        return (f"WITH u AS ({update} {returning}), i AS ({insert}) SELECT seq, rev, {cancel} FROM u",)
+        return (f"WITH u AS ({update} {returning}), i AS ({insert}) SELECT seq, rev, {cancel}{more} FROM u",)
     marks = ", ".join(["%s"] * len(names))
     insert = (
         f"INSERT INTO {events} ({columns}) SELECT {p('id')}, {p('last_seq')}, {now}, {marks} "
         f"FROM {table} WHERE {p('id')} = %s"
     )
-    read = f"SELECT {p('last_seq')}, {p('revision')}, {cancel} FROM {table} WHERE {p('id')} = %s"
+    read = f"SELECT {p('last_seq')}, {p('revision')}, {cancel}{more} FROM {table} WHERE {p('id')} = %s"
     return (update, insert, read) if with_event else (update, read)

@@ -17,7 +17,7 @@ from ..clock import DatabaseNow
 from ..models import Process, Step
 from ..starter import Plan
 from ..status import ACTIVE, STEP_ACTIVE, Status, StepStatus
-from ..writes import Add, Guard, Peak
+from ..writes import Add, Guard, Peak, write
 from . import registry
 from .run import Run
 from .winding import wind_up
@@ -28,11 +28,18 @@ __all__ = ["Workflows"]
 class Workflows:
     """Keeps the steps of workflows in step with the processes that execute them."""
 
+    def may_begin(self, process: Process) -> bool:
+        """Lock the workflow of a step and say whether it still goes on: what is over begins nothing more.
+
+        In the one write that shows that something about it changes.
+        """
+        return write(process._using, process.parent_id or 0, Guard(ACTIVE), {}) is not None
+
     def began(self, process: Process) -> None:
-        """Show that a step runs, and at each further claim that it does so again."""
-        steps = Step.objects.using(process._using).filter(execution=process.pk, status=StepStatus.QUEUED)
-        steps.update(status=StepStatus.RUNNING, started_at=DatabaseNow())
-        _workflow_of(process)._write(Guard(ACTIVE), {})
+        """Show that a step runs; that it does so again, ``may_begin()`` has shown."""
+        if process.executions == 1:
+            steps = Step.objects.using(process._using).filter(execution=process.pk, status=StepStatus.QUEUED)
+            steps.update(status=StepStatus.RUNNING, started_at=DatabaseNow())
 
     def ended(self, process: Process) -> None:
         """Go on with a workflow after one of its steps, or stop its steps when it has ended itself."""
@@ -72,18 +79,15 @@ class Workflows:
         return registry.find(name).plan(kwargs)
 
 
-def _workflow_of(step: Process) -> Process:
-    """Return the workflow of a step, as it is now: in a caller's transaction a plain read may show what was."""
-    return Process.objects.using(step._using).select_for_update().get(pk=step.parent_id or 0)
-
-
 def _step_ended(process: Process) -> None:
-    workflow = _workflow_of(process)
-    overdue = workflow.expires_at is not None and workflow._expire_if_overdue()
-    if overdue or workflow.status not in ACTIVE:
+    workflow = process.parent
+    assert workflow is not None
+    assert process.finished_at is not None
+    overdue = workflow.expires_at is not None and workflow.expires_at <= process.finished_at
+    if (overdue and workflow._expire_if_overdue()) or workflow.status not in ACTIVE:
         return  # Its steps have been cancelled with it.
-    step = Step.objects.using(process._using).get(execution=process.pk)
-    run = Run(workflow)
+    run = Run(workflow, process.finished_at)
+    step = run.executed_by(process)
     decide: dict[str, Callable[[Run, Step, Process], None]] = {Status.SUCCEEDED: _succeeded}
     decide.get(process.status, _failed)(run, step, process)
     run.go_on()

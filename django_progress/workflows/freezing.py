@@ -143,8 +143,9 @@ def _announce(pk: int, children: list[Process]) -> None:
     waiting = deque(children)
     before = _announcing.set({**running, pk: waiting})
     try:
-        while waiting:
-            publish(waiting.popleft())
+        with engines.get_engine().together():
+            while waiting:
+                publish(waiting.popleft())
     finally:
         _announcing.reset(before)
 

@@ -22,9 +22,9 @@ logger = logging.getLogger("django_progress")
 def perform(process: Process, *item: Any) -> Any:
     """Execute one step: its condition first, then its function, or the list of what to call that with."""
     using = process._using
-    row = Step.objects.using(using).get(execution=process)
-    workflow = process.parent
-    assert workflow is not None
+    row = Step.objects.using(using).select_related("process").get(execution=process)
+    row.execution, process.parent = process, row.process
+    workflow = row.process
     step = registry.find_step(workflow, row.name)
     results = Results(workflow.pk, using)
     if not row.is_part and not _is_to_run(process, step, row, results):

@@ -34,7 +34,7 @@ class Run:
     only then goes on what waits for it.
     """
 
-    def __init__(self, workflow: Process) -> None:
+    def __init__(self, workflow: Process, now: datetime | None = None) -> None:
         self.workflow = workflow
         self.gained = 0.0
         self._using = workflow._using
@@ -46,7 +46,7 @@ class Run:
         self._completed = 0
         self._told: list[Step] = []
         self._failure: tuple[Step, Process] | None = None
-        self._now: datetime | None = None
+        self._now = now
 
     # -- what may be said of a step ----------------------------------------------------
 
@@ -205,6 +205,14 @@ class Run:
         return steps.filter(parent_path="#")
 
     # -- rows --------------------------------------------------------------------------
+
+    def executed_by(self, process: Process) -> Step:
+        """Return the step that a process executes, as it is now."""
+        known: Step | None = process._state.fields_cache.get("step")
+        if known is None:
+            return self._remember(self._steps.filter(execution=process.pk))[0]
+        # Whoever executed it knows its path: so the step that it is a part of comes along.
+        return self._load([known.path, known.parent_path] if known.is_part else [known.path])[0]
 
     def _load(self, paths: Iterable[str]) -> list[Step]:
         paths = list(paths)

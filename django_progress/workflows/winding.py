@@ -35,7 +35,7 @@ def stop(step: Process) -> bool:
     skip = connections[using].features.has_select_for_update_skip_locked
     event = NewEvent(Status.CANCELLED.value, message=CANCELLED_TEXT, translatable=True)
     with transaction.atomic(using=using):
-        if not step._hold_parent(wait=False):
+        if not step._parent_is_free():
             return False
         row = Process.objects.using(using).select_for_update(skip_locked=skip).filter(pk=step.pk).first()
         guard = Guard(sources(Status.CANCELLED), in_time=False)

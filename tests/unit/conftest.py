@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -17,6 +18,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.published: list[str] = []
+        self.batches: list[int] = []
         self.waiting: list[tuple[str, str, str]] = []
         self.works = True
         self._ids = count(1)
@@ -26,6 +28,12 @@ class FakeEngine:
             self.published.append(task_id)
             self.waiting.append((self.queue_for(task_name, options), task_id, key))
         return self.works
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        before = len(self.published)
+        yield
+        self.batches.append(len(self.published) - before)
 
     def is_eager(self) -> bool:
         return False

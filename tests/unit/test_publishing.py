@@ -43,7 +43,10 @@ def test_messages_are_json_and_not_tried_again(sent: list[Any], name: str) -> No
     assert (called, tuple(args)) == (name, ("a-key",))
     assert options.pop("connection").connect_timeout == 0.5
     assert options.pop("headers") == {"django_progress": "a-key"}
-    assert options == {"task_id": "an-id", "queue": "slow", "priority": 3, "retry": False, "serializer": "json"}
+    assert options == {
+        "task_id": "an-id", "queue": "slow", "priority": 3, "retry": False, "serializer": "json",
+        "add_to_parent": False,
+    }  # fmt: skip
 
 
 def test_no_option_changes_that(sent: list[Any]) -> None:
@@ -73,6 +76,44 @@ def test_every_wait_is_bounded(sent: list[Any], conf: Any, name: str, scheme: st
     connection = options["connection"]
     assert connection.connect_timeout == 0.5
     assert connection.transport_options == configured | bounds
+
+
+def test_messages_that_are_sent_together_share_a_connection(sent: list[Any]) -> None:
+    engine = CeleryEngine()
+
+    def published(number: int) -> Any:
+        assert engine.publish(tasks.nightly.name, task_id=f"id-{number}", key="a-key", options={}) is True
+        return sent[-1][2]["connection"]
+
+    with engine.together():
+        first, second = published(1), published(2)
+    alone = published(3)
+    with engine.together():
+        later = published(4)
+    assert first is second
+    assert len({id(connection) for connection in (first, alone, later)}) == 3
+    assert not any(connection.connected for connection in (first, alone, later))
+
+
+def test_together_they_are_not_sent_by_a_connection_that_failed(conf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message that can't be sent for its own sake takes its connection with it, and no other message."""
+    engine, used = CeleryEngine(), []
+
+    def apply_async(args: Any = None, **options: Any) -> None:
+        used.append(options["connection"])
+        options["connection"].ensure_connection(max_retries=1)
+        if options["task_id"] == "bad":
+            raise ValueError(options["task_id"])
+
+    monkeypatch.setattr(app.tasks[tasks.nightly.name], "apply_async", apply_async)
+    with engine.together():
+        for task_id in ("good", "bad", "better", "best"):
+            assert engine.publish(tasks.nightly.name, task_id=task_id, key="a-key", options={}) is True
+    good, bad, better, best = used
+    assert good is bad
+    assert better is best
+    assert better is not bad
+    assert not any(connection.connected for connection in used)
 
 
 def test_the_queue_of_an_exchange_and_a_key_is_the_one_that_is_bound_so() -> None:
