@@ -1,4 +1,4 @@
-"""What can't be a workflow is refused where it is written, with what to do about it (fault 48)."""
+"""What can't be a workflow is refused where it is written, with what to do about it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_a_step_is_still_a_function(define: Define) -> None:
     assert double.path == "#.double"
 
 
-def test_a_cycle() -> None:
-    """Fault 48: a step of a step that waits for what waits for its parent."""
+def test_fault_48_a_cycle() -> None:
+    """A step of a step that waits for what waits for its parent."""
     workflow = _plan()
     parent = workflow.step(name="parent")(body)
     workflow.step(name="follower", after=["parent"])(body)
@@ -48,7 +48,7 @@ def test_a_cycle() -> None:
     workflow.graph.check()
 
 
-def test_a_longer_cycle() -> None:
+def test_fault_48_a_longer_cycle() -> None:
     workflow = _plan()
     a = workflow.step(name="a", after=[])(body)
     b = workflow.step(name="b", after=[])(body)
@@ -78,8 +78,8 @@ def test_a_longer_cycle() -> None:
         ({"name": "b", "timeout": 0}, "timeout must be more than 0"),
     ],
 )
-def test_what_is_refused(options: dict[str, Any], message: str) -> None:
-    """Fault 48: a self-edge, an unknown dependency, a name twice, names that can't be."""
+def test_fault_48_what_is_refused(options: dict[str, Any], message: str) -> None:
+    """A self-edge, an unknown dependency, a name twice, names that can't be."""
     workflow = _plan()
     workflow.step(name="a")(body)
     with pytest.raises(ValueError, match=message):
@@ -141,8 +141,8 @@ def test_two_workflows_of_one_name(define: Define) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("engine")
-def test_an_empty_workflow(define: Define) -> None:
-    """Fault 48: it is refused when it is started, and leaves nothing."""
+def test_fault_48_an_empty_workflow(define: Define) -> None:
+    """It is refused when it is started, and leaves nothing."""
     with pytest.raises(ValueError, match="has no steps"):
         define().start()
     assert not Process.objects.exists()
@@ -181,8 +181,8 @@ def test_a_parallel_step_takes_an_item(define: Define) -> None:
 
 
 @pytest.mark.parametrize("parallel", [True, False], ids=["parallel", "in a row"])
-def test_ten_thousand_steps(parallel: bool) -> None:
-    """Fault 48: without recursion, and in a time that grows with their number."""
+def test_fault_48_ten_thousand_steps(parallel: bool) -> None:
+    """Without recursion, and in a time that grows with their number."""
     workflow = _plan()
     began = time.monotonic()
     for number in range(10_000):

@@ -182,8 +182,8 @@ def test_another_attempt_does_not_ask_again(define: Define) -> None:
     assert (fresh(process).status, len(asked)) == (Status.SUCCEEDED, 1)
 
 
-def test_a_condition_that_raises_fails_the_step(define: Define) -> None:
-    """Fault 49: at once, however many attempts it has, and with the traceback for staff."""
+def test_fault_49_a_condition_that_raises_fails_the_step(define: Define) -> None:
+    """At once, however many attempts it has, and with the traceback for staff."""
     workflow = define()
     workflow.step(name="a", when=lambda results: results["nowhere"], max_attempts=5)(nothing)
     process = workflow.start()
@@ -196,8 +196,8 @@ def test_a_condition_that_raises_fails_the_step(define: Define) -> None:
     assert execution(process, "#.a").executions == 1
 
 
-def test_a_condition_that_raises_in_a_step_that_may_fail(define: Define) -> None:
-    """Fault 49, with the other policy."""
+def test_fault_49_a_condition_that_raises_in_a_step_that_may_fail(define: Define) -> None:
+    """With the other policy."""
     workflow = define()
     workflow.step(name="a", when=lambda results: 1 / 0, on_failure="continue")(nothing)
     workflow.step(name="b")(nothing)
@@ -205,8 +205,8 @@ def test_a_condition_that_raises_in_a_step_that_may_fail(define: Define) -> None
     assert (process.status, process.messages) == (Status.SUCCEEDED, [("Failed", "#.a")])
 
 
-def test_a_skipped_step_that_feeds_a_join(define: Define) -> None:
-    """Fault 50: it counts as done, its result is None, and its own steps are skipped with it."""
+def test_fault_50_a_skipped_step_that_feeds_a_join(define: Define) -> None:
+    """It counts as done, its result is None, and its own steps are skipped with it."""
     workflow = define()
     workflow.step(name="a", after=[])(lambda step: 1)
     skipped = workflow.step(name="b", after=[], when=lambda results: False)(boom)

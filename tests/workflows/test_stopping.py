@@ -75,8 +75,8 @@ def test_every_end_reaches_every_step(process: Process, end: Callable[[Process],
     assert Attempt.objects.get(process=execution(process, "#.runs")).outcome == Outcome.CANCELLED
 
 
-def test_a_step_of_what_is_over_is_not_begun(process: Process) -> None:
-    """Fault 52: a message that comes after the end of the workflow, before its steps are stopped."""
+def test_fault_52_a_step_of_what_is_over_is_not_begun(process: Process) -> None:
+    """A message that comes after the end of the workflow, before its steps are stopped."""
     child = execution(process, "#.runs")
     # As if whoever ended it had been killed just after.
     Process.objects.filter(pk=process.pk).update(status=Status.CANCELLED, finished_at=timezone.now(), expires_at=None)
@@ -86,8 +86,8 @@ def test_a_step_of_what_is_over_is_not_begun(process: Process) -> None:
     cancel(process)
 
 
-def test_a_step_past_the_deadline_is_not_begun(process: Process) -> None:
-    """Fault 52, where nobody has stored the expiry yet."""
+def test_fault_52_a_step_past_the_deadline_is_not_begun(process: Process) -> None:
+    """Nobody has stored the expiry yet."""
     child = execution(process, "#.runs")
     Process.objects.filter(pk=process.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     assert claiming.claim(str(child.key), task_id=child.task_id) is None
