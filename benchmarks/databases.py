@@ -15,10 +15,10 @@ ROUNDS = 7
 
 
 @contextmanager
-def scratch_database(vendor: str) -> Iterator[None]:
+def scratch_database(vendor: str, settings: str = "tests.settings") -> Iterator[None]:
     """Set Django up on an empty database of ``vendor`` (sqlite, postgres or mariadb) and remove it afterwards."""
     os.environ["DJANGO_PROGRESS_TEST_DB"] = vendor
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
     import django
 
     django.setup()
