@@ -33,7 +33,9 @@ def done(journal: Path) -> Counter[str]:
 def test_only_what_failed_is_executed_again_through_a_kill(broker: Broker, tmp_path: Path) -> None:
     journal, broken = tmp_path / "journal", tmp_path / "broken"
     broken.write_text(str(BROKEN))
-    process = chunks.using(max_attempts=1).start(None, journal=str(journal), width=WIDTH, broken=str(broken))
+    # Long enough that what is killed is still in its body: a child that waits for work holds the lock of the queue.
+    given = {"journal": str(journal), "width": WIDTH, "broken": str(broken), "pause": 1.0}
+    process = chunks.using(max_attempts=1).start(None, **given)
     with run_worker(broker, concurrency=2, patience=0):
         wait_until(all_ended, timeout=60, what="the failure")
         process.refresh_from_db()
