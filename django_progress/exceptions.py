@@ -50,7 +50,7 @@ class NothingFailed(RetryNotPossible):
 
 
 class StepNotReady(RetryNotPossible):
-    """This step can't run by itself, because one before it has no result that is still good."""
+    """This step can't run by itself, because one before it was skipped, or has no result that is still good."""
 
 
 class StepNotFound(ProgressError, ValueError):

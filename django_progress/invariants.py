@@ -129,7 +129,9 @@ def _looked_at(rows: QuerySet[Process]) -> list[Any]:
             early_step=_path(steps.filter(status__in=STEP_ENDED, execution__status__in=ACTIVE)),
             ready_step=_path(steps.planned().filter(status=StepStatus.INACTIVE, blockers=0)),
             unproven_step=_path(
-                steps.filter(status=StepStatus.SUCCEEDED, is_reused=False).exclude(execution__status=Status.SUCCEEDED)
+                steps.filter(status=StepStatus.SUCCEEDED, is_reused=False)
+                .exclude(execution__status=Status.SUCCEEDED)
+                .exclude(execution=None, parts__gt=0)  # Only parts of it ran, of items that another run had listed.
             ),
         )
     )  # fmt: skip

@@ -105,7 +105,10 @@ def _in_words(error: ProgressError) -> str:
         case NothingFailed():
             return gettext("Every step has succeeded. Choose the one to run again.")
         case StepNotReady():
-            return gettext("This step can't run by itself, because a step before it has no result that is still good.")
+            return gettext(
+                "This step can't run by itself, because a step before it was skipped, or has no result that is still "
+                "good."
+            )
         case StepNotFound():
             return gettext("There is no such step. Choose one of these.")
         case RetryNotPossible(__cause__=None):

@@ -26,8 +26,13 @@ def take_over(graph: Graph, choice: Choice, old: Process, noted: Mapping[str, An
     for first in range(0, len(paths), freezing.BATCH):
         for row in _rows(old).filter(path__in=paths[first : first + freezing.BATCH]):
             _overlay(steps[row.path], row, choice)
-    for path in choice.stale:  # A step that the definition has gained has no row yet.
-        steps[path].status, steps[path].fraction = StepStatus.STALE.value, 1.0
+    for step in steps.values():
+        if step.path in choice.stale:
+            step.status, step.fraction = StepStatus.STALE.value, 1.0
+        elif step.path not in choice.moving and step.status == StepStatus.INACTIVE:
+            # What the definition has gained below a step that was skipped has no row yet.
+            step.status, step.is_reused, step.fraction = StepStatus.SKIPPED.value, True, 1.0
+            step.finished_at = process.created_at
     _count(graph, steps, choice)
     Event.objects.using(process._using).filter(process=process.pk, seq=1).update(details=dict(noted))
     freezing.begin(process, list(steps.values()))
@@ -50,11 +55,13 @@ def _overlay(step: Step, row: Step, choice: Choice) -> None:
     """Fill in what is known already of a step."""
     for name in RESULTS:
         setattr(step, name, getattr(row, name))
-    step.is_reused, step.source_id = step.path not in choice.stale, row.source_id or row.pk
-    step.fraction = 1.0
+    step.source_id, step.fraction = row.source_id or row.pk, 1.0
+    step.is_reused = step.path not in choice.stale and step.path not in choice.parts
     if step.path in choice.parts:
         again = len(choice.parts[step.path])
         step.status, step.result, step.finished_at = StepStatus.RUNNING.value, None, None
+        # It takes as long as what runs of it now does, and not the days since it ran last.
+        step.started_at = step.process.created_at
         step.error, step.parts_left, step.fraction = "", again, 1 - again / row.parts
 
 

@@ -3,7 +3,8 @@
 The rule: a step runs only when those before it have succeeded, and not earlier than they
 did; what depends on a step that runs again runs again. So a result is good if its step
 succeeded, stands in the definition as it did, and was queued no earlier than all before it
-were complete. A condition that was not met is a result like any other.
+were complete. A condition that was not met is a result like any other: the steps of a step
+that was skipped stay as they are until that one runs again itself.
 """
 
 from __future__ import annotations
@@ -81,18 +82,21 @@ def choose(graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set
     chosen, index = parts_of_path(path) if way.takes_path else ("", None)
     if way.takes_path:
         _look_up(graph, old, chosen, index, path)
-    whole, parts = _undone(graph, old, failed_parts)
+    held = _held(graph, old)
+    whole, parts = _undone(graph, old, failed_parts, held)
     if way is Way.FAILED and not whole and not parts:
         raise NothingFailed
-    undone = _spread(graph, whole, parts)
+    undone = _spread(graph, held, whole, parts)
+    if chosen in held and chosen not in undone:
+        raise _skipped_with(graph, held, chosen)
     if way is Way.ONLY:
-        return _alone(graph, old, failed_parts, undone, chosen, index)
+        return _alone(graph, held, failed_parts, undone, chosen, index, is_whole=chosen in whole)
     if index is None and chosen:
         whole.add(chosen)
     elif index is not None and chosen not in whole:
         parts.setdefault(chosen, set()).add(index)
-    kept = _kept(graph, whole, parts)
-    return Choice(frozenset(_spread(graph, whole, parts) - kept.keys()), kept)
+    kept = _kept(graph, held, whole, parts)
+    return Choice(frozenset(_spread(graph, held, whole, parts) - kept.keys()), kept)
 
 
 def _look_up(graph: Graph, old: Mapping[str, Step], chosen: str, index: int | None, path: str) -> None:
@@ -104,8 +108,28 @@ def _look_up(graph: Graph, old: Mapping[str, Step], chosen: str, index: int | No
         raise StepNotFound(f"The step {chosen} had {count} sub-steps, so {path!r:.300} is none of them.")
 
 
+def _held(graph: Graph, old: Mapping[str, Step]) -> set[str]:
+    """Return the steps of steps that were skipped, whatever else they wait for. A step stands after its parent."""
+    held: set[str] = set()
+    for path, node in graph.nodes.items():
+        above = old.get(node.parent)
+        if node.parent in held or (above is not None and above.status == StepStatus.SKIPPED):
+            held.add(path)
+    return held
+
+
+def _skipped_with(graph: Graph, held: set[str], chosen: str) -> StepNotReady:
+    above = chosen
+    while above in held:
+        above = graph.nodes[above].parent
+    return StepNotReady(
+        f"The step {chosen} can't run by itself, because {above}, which it is a part of, was skipped; "
+        f"run it again from {above}."
+    )
+
+
 def _undone(
-    graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set[int]]
+    graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set[int]], held: set[str]
 ) -> tuple[set[str], dict[str, set[int]]]:
     """Return which steps have no good result of their own, and which of those only for some sub-steps."""
     whole: set[str] = set()
@@ -113,8 +137,12 @@ def _undone(
     completed: dict[str, datetime | None] = _completed(graph, old)
     for path, node in graph.nodes.items():
         row = old.get(path)
+        if path in held:
+            continue
         if row is None or not _is_the_same(node, row) or not _is_in_time(node, row, old, completed):
             whole.add(path)
+        elif row.status == StepStatus.STALE:
+            whole.add(path)  # Its items may be out of date as well, though nothing in its row says so any more.
         elif row.parts and failed_parts.get(path):
             parts[path] = set(failed_parts[path])
         elif row.status not in GOOD:
@@ -152,7 +180,7 @@ def _completed(graph: Graph, old: Mapping[str, Step]) -> dict[str, datetime | No
     return latest
 
 
-def _spread(graph: Graph, *starts: Iterable[str]) -> set[str]:
+def _spread(graph: Graph, held: set[str], *starts: Iterable[str]) -> set[str]:
     """Return those steps, and all that depend on one of them."""
     children: dict[str, list[str]] = defaultdict(list)
     for path, node in graph.nodes.items():
@@ -161,7 +189,7 @@ def _spread(graph: Graph, *starts: Iterable[str]) -> set[str]:
     waiting = deque(reached)
     while waiting:
         path = waiting.popleft()
-        for other in [*children[path], *_fed(graph, path)]:
+        for other in [*children[path], *(other for other in _fed(graph, path) if other not in held)]:
             if other not in reached:
                 reached.add(other)
                 waiting.append(other)
@@ -176,31 +204,41 @@ def _fed(graph: Graph, path: str) -> Iterator[str]:
         path = node.parent
 
 
-def _kept(graph: Graph, whole: set[str], parts: Mapping[str, set[int]]) -> dict[str, frozenset[int]]:
+def _kept(
+    graph: Graph, held: set[str], whole: set[str], parts: Mapping[str, set[int]]
+) -> dict[str, frozenset[int]]:  # fmt: skip
     """Leave out the sub-steps of steps that depend on something that runs again: those are planned anew."""
-    reached = _spread(graph, whole)
+    reached = _spread(graph, held, whole)
     for path in parts:
-        reached |= _spread(graph, [path]) - {path}
+        reached |= _spread(graph, held, [path]) - {path}
     return {path: frozenset(some) for path, some in parts.items() if path not in reached}
 
 
 def _alone(
     graph: Graph,
-    old: Mapping[str, Step],
+    held: set[str],
     failed_parts: Mapping[str, set[int]],
     undone: set[str],
     chosen: str,
     index: int | None,
+    *,
+    is_whole: bool,
 ) -> Choice:
-    first = next((path for path in graph.nodes if path in undone and path in _before(graph, chosen)), None)
+    not_ready = undone & _before(graph, chosen)
+    first = next((path for path in graph.nodes if path in not_ready), None)
     if first is not None:
         raise StepNotReady(
             f"The step {chosen} can't run by itself, because {first}, before it, has no result that is still good; "
             f"run it again from {first}."
         )
-    after = frozenset((_spread(graph, [chosen]) | undone) - {chosen})
+    after = frozenset((_spread(graph, held, [chosen]) | undone) - {chosen})
     if index is None:
         return Choice(frozenset([chosen]), {}, after)
+    if is_whole:
+        raise StepNotReady(
+            f"The sub-step {chosen}[{index}] can't run by itself, because the items of {chosen} are out of date; "
+            f"run {chosen}."
+        )
     others = failed_parts.get(chosen, set()) - {index}
     if others:
         raise StepNotReady(

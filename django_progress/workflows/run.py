@@ -8,8 +8,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db.models import Q
-
 from .. import clock, values
 from ..endings import SUCCEEDED_TEXT
 from ..models import Process, Step
@@ -199,9 +197,7 @@ class Run:
         """Return the step whose result is that of the whole: where only one was to run, that one."""
         steps = Step.objects.using(self._using).filter(process=self.workflow.pk).planned().order_by("-position")
         if steps.filter(status=StepStatus.STALE).exists():
-            return steps.exclude(status=StepStatus.STALE).filter(
-                Q(is_reused=False) | Q(finished_at__gte=self.workflow.created_at)
-            )
+            return steps.exclude(status=StepStatus.STALE).filter(is_reused=False)
         return steps.filter(parent_path="#")
 
     # -- rows --------------------------------------------------------------------------
