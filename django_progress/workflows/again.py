@@ -111,6 +111,7 @@ def run_again(process: Process, way: Way | str, path: str = "", *, by: Any = Non
     takes the arguments that it was started with.
     """
     way = Way(way)
+    process._expire_if_overdue()
     _, graph, choice = _decide(process, way, path)
     noted = {"way": way.value, **({"path": path} if way.takes_path else {})}
     again: Process = process.__class__.objects.db_manager(process._using).start_again(
@@ -120,7 +121,6 @@ def run_again(process: Process, way: Way | str, path: str = "", *, by: Any = Non
 
 
 def _decide(process: Process, way: Way, path: str) -> tuple[Mapping[str, Step], Graph, Choice]:
-    process._expire_if_overdue()
     row = Process.objects.using(process._using).get(pk=process.pk)
     if not row.workflow:
         raise RetryNotPossible("This process is no workflow, so it has no steps that could run again; use retry().")

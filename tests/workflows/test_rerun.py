@@ -396,6 +396,16 @@ def test_what_can_not_run_again(imports: Workflow, world: World) -> None:
         run_again(process, "sideways")
 
 
+def test_a_preview_does_nothing(imports: Workflow) -> None:
+    """Not even what a reader of a single process may do: to store that its time has passed."""
+    process = imports.using(max_duration=60).start()
+    Process.objects.filter(pk=process.pk).update(expires_at=process.created_at)
+    assert preview(fresh(process)).runs == 5
+    assert fresh(process).status == Status.RUNNING
+    assert retry_failed(fresh(process)).retry_of_id == process.pk
+    assert fresh(process).status == Status.EXPIRED
+
+
 def test_a_double_click_is_harmless(imports: Workflow, world: World) -> None:
     process, _ = run(imports.start(), world)
     first = rerun_from(process, "#.report")
