@@ -172,6 +172,7 @@ class ProcessManager(models.Manager["Process"]):
             # The slot is taken: the other click's process is the one, even if it has ended by now.
             other = rows.filter(retry_of=row.pk).order_by("-pk").first()
             if other is None:
+                rows.only("pk").get(pk=row.pk)  # Or it was removed meanwhile.
                 raise
             return other
         return _brought_up_to_date(again)

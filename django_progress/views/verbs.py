@@ -11,7 +11,7 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.csrf import csrf_exempt
@@ -58,8 +58,11 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
         process = get_or_404(request, key)
         if not may_control(request, process):
             raise PermissionDenied
-        with audit.acting(Via.WEB, request.user):
-            return answer(request, process)
+        try:
+            with audit.acting(Via.WEB, request.user):
+                return answer(request, process)
+        except Process.DoesNotExist:  # It was removed meanwhile.
+            raise Http404("No such process.") from None
 
     @for_programs
     def by_program(request: HttpRequest, key: UUID) -> HttpResponse:
@@ -68,8 +71,11 @@ def verb(answer: Verb) -> Callable[..., HttpResponse]:
             return api.not_found()
         if not may_control(request, process):
             return problem(403, "forbidden", "You may see this process, but not change it.")
-        with audit.acting(Via.API, request.user):
-            return answer(request, process)
+        try:
+            with audit.acting(Via.API, request.user):
+                return answer(request, process)
+        except Process.DoesNotExist:
+            return api.not_found()
 
     @require_POST
     def by_either(request: HttpRequest, key: UUID) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.test import Client
 from django_progress import sharing
 from django_progress.models import AuditEntry, Process
 from django_progress.status import Status
-from django_progress.workflows import Workflow
+from django_progress.workflows import Workflow, run_again
 from tests.executing import fresh
 from tests.workflows.driving import drain, queued
 
@@ -141,6 +141,21 @@ def test_while_it_goes_on(client: Client, define: Define, ann: User) -> None:
     assert "It has not ended yet." in text_of(client.get(plan_of(process)))
     answer = client.post(f"/progress/{process.key}/rerun/", headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (409, "still_active")
+
+
+def test_what_is_removed_meanwhile_is_not_there(
+    client: Client, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever tidies up, between the check of who asks and the new process."""
+    from django_progress.views import rerun
+
+    def late(old: Process, *args: Any, **kwargs: Any) -> Process:
+        fresh(process).remove()
+        return run_again(old, *args, **kwargs)
+
+    monkeypatch.setattr(rerun, "run_again", late)
+    answer = client.post(f"/progress/{process.key}/rerun/", {"way": "all"}, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 def test_what_has_no_steps(client: Client, ann: User) -> None:
