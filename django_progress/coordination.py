@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from .exceptions import ProgressError, RetryNotPossible
+from django.db import DatabaseError
+
+from .exceptions import RetryNotPossible
 
 __all__ = ["Coordinator", "get_coordinator", "plan_again", "register"]
 
@@ -64,7 +66,9 @@ def plan_again(process: Any, plan: Callable[[str, Mapping[str, Any]], P] | None 
     """Return the plan of a workflow for the arguments it had; its definition may be another by now, or not be here."""
     try:
         return (plan or get_coordinator().plan)(process.workflow, process.task_kwargs)
-    except (ProgressError, TypeError, ValueError) as error:
+    except DatabaseError:
+        raise  # That says nothing about the workflow.
+    except Exception as error:  # It may be built by a function of the project's, which may raise anything.
         # Pages and programs are told that it can't be done; why is for who runs the site.
         logger.warning("The workflow of process %s can't be started again.", process.key, exc_info=True)
         raise RetryNotPossible(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 from django.utils import translation
 
@@ -69,8 +70,8 @@ def built(error: Exception) -> Callable[[Define, User], Process]:
 
 
 @pytest.fixture(
-    params=[forgotten, built(TypeError("no such width")), built(ValueError("secret"))],
-    ids=["not loaded", "TypeError", "ValueError"],
+    params=[forgotten, built(TypeError("no such width")), built(ValueError("secret")), built(KeyError("secret"))],
+    ids=["not loaded", "TypeError", "ValueError", "KeyError"],
 )
 def lost(request: pytest.FixtureRequest, define: Define, ann: User) -> Any:
     process = request.param(define, ann)
@@ -82,15 +83,32 @@ def lost(request: pytest.FixtureRequest, define: Define, ann: User) -> Any:
 def test_a_workflow_that_can_not_be_planned_again(lost: Process, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RetryNotPossible, match="isn't defined here") as refusal:
         lost.retry()
-    assert isinstance(refusal.value.__cause__, (registry.WorkflowNotFound, TypeError, ValueError))
+    assert isinstance(refusal.value.__cause__, (registry.WorkflowNotFound, TypeError, ValueError, KeyError))
     assert "can't be started again" in caplog.text
     assert not lost.retries.exists()
+
+
+def test_a_database_that_fails_is_not_the_workflow_s_fault(define: Define, ann: User) -> None:
+    process = built(OperationalError("gone"))(define, ann)
+    try:
+        process.cancel()
+        with pytest.raises(OperationalError, match="gone"):
+            process.retry()
+    finally:
+        registry.forget("tests-again")
 
 
 def test_programs_are_told(lost: Process, client: Client) -> None:
     answer = client.post(f"/progress/{lost.key}/retry/", headers={"accept": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (409, "not_plannable")
     assert "secret" not in answer.content.decode()
+
+
+def test_what_would_run_again_of_it_can_not_be_said(lost: Process, client: Client) -> None:
+    plan = f"/progress/{lost.key}/rerun/plan/"
+    assert "This can&#x27;t run again as it was" in client.get(plan).content.decode()
+    answer = client.get(plan, headers={"accept": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_plannable")
 
 
 def test_people_are_led_to_its_page(lost: Process, client: Client) -> None:
