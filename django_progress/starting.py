@@ -27,7 +27,7 @@ from .status import TERMINAL, Status
 if TYPE_CHECKING:
     from .models import Process
 
-__all__ = ["ProcessManager", "publish", "publish_on_commit"]
+__all__ = ["AGAIN_AFTER", "ProcessManager", "publish", "publish_on_commit"]
 
 AGAIN_AFTER = 5.0
 """Seconds after which a message that could not be sent is sent again."""

@@ -10,10 +10,13 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from django.db import connections, transaction
+
 from .. import clock, engines
+from ..clock import DatabaseNow
 from ..conf import settings
 from ..models import Event, Process, Step
-from ..starting import STARTED_TEXT, publish
+from ..starting import AGAIN_AFTER, STARTED_TEXT, publish
 from ..status import STEP_OVER, Status, StepStatus
 from .graph import Graph, Node
 
@@ -145,9 +148,24 @@ def _announce(pk: int, children: list[Process]) -> None:
     try:
         with engines.get_engine().together():
             while waiting:
-                publish(waiting.popleft())
+                if not publish(waiting.popleft()):
+                    _put_off(list(waiting))
+                    break
     finally:
         _announcing.reset(before)
+
+
+def _put_off(children: list[Process]) -> None:
+    """Let the sweep send the messages for these soon: who waits can't ask a broker that is down thousands of times."""
+    for first in range(0, len(children), BATCH):
+        using = children[first]._using
+        skip = connections[using].features.has_select_for_update_skip_locked
+        # They were queued, and nothing has happened to them since.
+        waiting = Process.objects.using(using).filter(status=Status.PENDING, executions=0, publish_count=1)
+        with transaction.atomic(using=using):
+            rows = waiting.filter(pk__in=[child.pk for child in children[first : first + BATCH]])
+            free = list(rows.select_for_update(skip_locked=skip).values_list("pk", flat=True))
+            waiting.filter(pk__in=free).update(due_at=DatabaseNow(min(AGAIN_AFTER, settings.REPUBLISH_AFTER)))
 
 
 def _frozen(node: Node, position: int, whole: float, process: Process) -> Step:

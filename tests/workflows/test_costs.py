@@ -10,8 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_progress import claiming
+from django_progress.clock import DatabaseNow
 from django_progress.models import Process
 from django_progress.snapshot import take as look
+from django_progress.starting import AGAIN_AFTER
 from django_progress.status import Status
 from django_progress.workflows import Workflow
 from tests.executing import fresh, inside, settle
@@ -71,6 +73,26 @@ def test_statements_do_not_grow_with_the_parts(define: Define) -> None:
         return len(captured)
 
     assert planning(100) == planning(2)
+
+
+def test_a_broker_that_is_down_is_not_asked_for_each_part(define: Define, engine: FakeEngine) -> None:
+    """A request that runs thousands again has to answer; the sweep sends all of them soon."""
+
+    def planning(count: int) -> tuple[Process, int]:
+        workflow = define()
+        workflow.step(name="load", each=lambda results: list(range(count)))(lambda step, item: item)
+        process = workflow.start()
+        with CaptureQueriesContext(connection) as captured:
+            engine.works = False
+            execute(process, "#.load")
+            engine.works = True
+        return process, len(captured)
+
+    (_, few), (process, many) = planning(2), planning(100)
+    assert few == many
+    parts = Process.objects.filter(parent=process, status=Status.PENDING)
+    assert parts.count() == parts.filter(due_at__lte=DatabaseNow(AGAIN_AFTER)).count() == 100
+    assert not parts.exclude(publish_count=1).exists()
 
 
 def test_a_part_whose_message_comes_twice_touches_nothing(define: Define) -> None:
