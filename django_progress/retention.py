@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
 from . import audit, presence, values
 from .clock import DatabaseNow
 from .conf import settings
-from .models import Action, AuditEntry, Event, Process, ShareLink
+from .models import Action, AuditEntry, Event, Process, ShareLink, Step
 from .querysets import ProcessQuerySet
 
 __all__ = ["prune", "remove_due"]
 
 EVENTS = 5_000
 """How many events are deleted at a time."""
+STEPS = 5_000
+"""How many steps of workflows are, or those of a single workflow if these are more."""
 
 
 def prune(older_than: float | None = None, *, using: str | None = None, batch: int = 500) -> int:
@@ -49,9 +53,10 @@ def remove_due(using: str, *, batch: int = 500, once: bool = False) -> int:
 def _remove(using: str, old: ProcessQuerySet, batch: int, *, recorded: bool = False, once: bool = False) -> int:
     count = 0
     while True:
-        pks = list(old.order_by("finished_at").values_list("pk", flat=True)[:batch])
-        if not pks:
+        found = list(old.order_by("finished_at").values_list("pk", flat=True)[:batch])
+        if not found:
             return count
+        pks = _few(using, found)
         large = Q(pk__in=pks) | Q(parent__in=pks, last_seq__gt=EVENTS)
         for pk in Process.objects.using(using).filter(large).order_by().values_list("pk", flat=True):
             _delete_events(using, pk)
@@ -64,8 +69,16 @@ def _remove(using: str, old: ProcessQuerySet, batch: int, *, recorded: bool = Fa
             # By themselves, since only whole processes are counted.
             Process.objects.using(using).filter(parent__in=list(doomed.values_list("pk", flat=True))).delete()
             count += doomed.delete()[1].get("django_progress.Process", 0)
-        if once or len(pks) < batch:
+        if once or (len(found) < batch and pks == found):
             return count
+
+
+def _few(using: str, pks: list[int]) -> list[int]:
+    """Return the first of these, as many as have no more steps together than should be in memory."""
+    steps = Step.objects.using(using).filter(process__in=pks).order_by()
+    counts = dict(steps.values_list("process").annotate(Count("pk")))
+    sums = accumulate(counts.get(pk, 0) for pk in pks)
+    return pks[: max(1, sum(together <= STEPS for together in sums))]
 
 
 def _finished(using: str) -> ProcessQuerySet:

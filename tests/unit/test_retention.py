@@ -152,6 +152,22 @@ def test_a_workflow_goes_with_its_steps(define: Any) -> None:
     assert not Step.objects.exists()
 
 
+def test_wide_workflows_go_one_after_another(define: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: those of one sweep have no more steps than can be in memory."""
+    monkeypatch.setattr(retention, "STEPS", 5)
+    workflow = define(keep_finished=60)
+    workflow.step(name="load", each=lambda results: [1, 2, 3])(lambda step, item: item)
+    for _ in range(3):
+        later(drain(workflow.start()), 61)
+    small = start(keep_finished=60)
+    small.succeed()
+    later(small, 61)
+    assert [sweep()["removed"] for _ in range(2)] == [1, 1]
+    assert Process.objects.whole().count() == 2
+    assert prune() == 2
+    assert not Process.objects.exists()
+
+
 def test_how_long_must_make_sense() -> None:
     with pytest.raises(ValueError, match="keep_finished"):
         start(keep_finished=-1)
