@@ -254,6 +254,14 @@ def test_from_each_step_on(imports: Workflow, world: World, path: str, again: li
     consistent(second)
 
 
+def test_everything(imports: Workflow, world: World) -> None:
+    first, everything = run(imports.start(), world)
+    second, again = run(run_again(first, "all"), world)
+    assert again == everything
+    assert not Step.objects.filter(process=second, is_reused=True).exists()
+    assert second.event_set.get(seq=1).details == {"way": "all"}
+
+
 def test_what_else_failed_runs_too(imports: Workflow, world: World) -> None:
     world.broken = {"#.load.index"}
     first, _ = run(imports.start(), world)
