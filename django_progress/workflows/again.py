@@ -74,6 +74,7 @@ def preview(process: Process, way: Way | str = Way.FAILED, path: str = "") -> Pr
         counts["reused"] += row.fate == "reused" and 1 + row.parts
         counts["reused"] += row.fate == "partly" and row.parts - row.parts_run
         counts["stale"] += row.fate == "stale"
+    counts["reused"] += sum(old[one].parts - len(some) for one, some in choice.missing.items())
     return Preview(Way(way), path, rows, counts["runs"], counts["reused"], counts["stale"])
 
 

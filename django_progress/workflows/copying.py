@@ -29,16 +29,14 @@ def take_over(graph: Graph, choice: Choice, old: Process, noted: Mapping[str, An
     for step in steps.values():
         if step.path in choice.stale:
             step.status, step.fraction = StepStatus.STALE.value, 1.0
-        elif step.path not in choice.moving and step.status == StepStatus.INACTIVE:
-            # What the definition has gained below a step that was skipped has no row yet.
-            step.status, step.is_reused, step.fraction = StepStatus.SKIPPED.value, True, 1.0
-            step.finished_at = process.created_at
+        elif step.path not in choice.moving and step.status in (StepStatus.INACTIVE, StepStatus.STALE):
+            _skip(step, steps[step.parent_path])
     _count(graph, steps, choice)
     Event.objects.using(process._using).filter(process=process.pk, seq=1).update(details=dict(noted))
     freezing.begin(process, list(steps.values()))
     for path, step in steps.items():
         if step.parts:
-            _copy_parts(step, _rows(old).filter(parent_path=path), choice.parts.get(path, frozenset()))
+            _copy_parts(step, _rows(old).filter(parent_path=path), choice)
 
 
 def _rows(old: Process) -> Any:
@@ -65,6 +63,13 @@ def _overlay(step: Step, row: Step, choice: Choice) -> None:
         step.error, step.parts_left, step.fraction = "", again, 1 - again / row.parts
 
 
+def _skip(step: Step, above: Step) -> None:
+    """Skip what belongs to a step that was skipped: the definition has gained it since, or it was out of date."""
+    step.status, step.is_reused, step.fraction = StepStatus.SKIPPED.value, True, 1.0
+    step.condition, step.result, step.error, step.parts = None, None, "", 0
+    step.queued_at, step.started_at, step.finished_at = None, None, above.finished_at
+
+
 def _count(graph: Graph, steps: Mapping[str, Step], choice: Choice) -> None:
     """Count what each step waits for, of what is to run."""
     open_under = dict.fromkeys(graph.nodes, 0)
@@ -80,15 +85,17 @@ def _count(graph: Graph, steps: Mapping[str, Step], choice: Choice) -> None:
             step.blockers = open_before + (node.parent in choice.moving)
 
 
-def _copy_parts(step: Step, rows: Any, again: frozenset[int]) -> None:
+def _copy_parts(step: Step, rows: Any, choice: Choice) -> None:
     """Write the sub-steps of a step whose list of items is kept."""
     for first in range(0, step.parts, freezing.BATCH):
-        parts = list(_parts(step, rows.filter(index__gte=first, index__lt=first + freezing.BATCH), again))
+        parts = list(_parts(step, rows.filter(index__gte=first, index__lt=first + freezing.BATCH), choice))
         freezing.queue(step.process, [part for part in parts if part.status == StepStatus.INACTIVE])
         Step.objects.using(step.process._using).bulk_create(parts, batch_size=freezing.BATCH)
 
 
-def _parts(step: Step, rows: Iterable[Step], again: frozenset[int]) -> Iterator[Step]:
+def _parts(step: Step, rows: Iterable[Step], choice: Choice) -> Iterator[Step]:
+    again = choice.parts.get(step.path, frozenset())
+    missing = choice.missing.get(step.path)
     for row in rows:
         assert row.index is not None
         part = freezing.part(step, row.index, row.options["item"])
@@ -96,7 +103,7 @@ def _parts(step: Step, rows: Iterable[Step], again: frozenset[int]) -> Iterator[
             for name in RESULTS:
                 setattr(part, name, getattr(row, name))
             part.source_id, part.fraction = row.source_id or row.pk, 1.0
-            part.is_reused = step.status != StepStatus.STALE
+            part.is_reused = step.path not in choice.stale or (missing is not None and row.index not in missing)
             if not part.is_reused:
                 part.status = StepStatus.STALE.value
         yield part

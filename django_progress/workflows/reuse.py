@@ -57,6 +57,8 @@ class Choice:
     """Of the steps that keep their list of items: which of their sub-steps run again."""
     stale: frozenset[str] = field(default_factory=frozenset)
     """Those that don't run, and whose results are not good any more."""
+    missing: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Of those among them that keep their list of items: which of their sub-steps have no good result."""
 
     @property
     def moving(self) -> frozenset[str]:
@@ -90,7 +92,8 @@ def choose(graph: Graph, old: Mapping[str, Step], failed_parts: Mapping[str, set
     if chosen in held and chosen not in undone:
         raise _skipped_with(graph, held, chosen)
     if way is Way.ONLY:
-        return _alone(graph, held, failed_parts, undone, chosen, index, is_whole=chosen in whole)
+        kept = _kept(graph, held, whole, parts)
+        return _alone(graph, held, failed_parts, undone, kept, chosen, index, is_whole=chosen in whole)
     if index is None and chosen:
         whole.add(chosen)
     elif index is not None and chosen not in whole:
@@ -141,7 +144,7 @@ def _undone(
             continue
         if row is None or not _is_the_same(node, row) or not _is_in_time(node, row, old, completed):
             whole.add(path)
-        elif row.status == StepStatus.STALE:
+        elif row.status == StepStatus.STALE and len(failed_parts.get(path, ())) >= row.parts:
             whole.add(path)  # Its items may be out of date as well, though nothing in its row says so any more.
         elif row.parts and failed_parts.get(path):
             parts[path] = set(failed_parts[path])
@@ -219,6 +222,7 @@ def _alone(
     held: set[str],
     failed_parts: Mapping[str, set[int]],
     undone: set[str],
+    kept: Mapping[str, frozenset[int]],
     chosen: str,
     index: int | None,
     *,
@@ -231,9 +235,11 @@ def _alone(
             f"The step {chosen} can't run by itself, because {first}, before it, has no result that is still good; "
             f"run it again from {first}."
         )
-    after = frozenset((_spread(graph, held, [chosen]) | undone) - {chosen})
+    depending = _spread(graph, held, [chosen])
+    after = frozenset((depending | undone) - {chosen})
+    missing = {path: some for path, some in kept.items() if path not in depending}
     if index is None:
-        return Choice(frozenset([chosen]), {}, after)
+        return Choice(frozenset([chosen]), {}, after, missing)
     if is_whole:
         raise StepNotReady(
             f"The sub-step {chosen}[{index}] can't run by itself, because the items of {chosen} are out of date; "
@@ -245,7 +251,7 @@ def _alone(
             f"The sub-step {chosen}[{index}] can't run by itself, because {chosen}[{min(others)}] has not succeeded "
             "either; retry what failed."
         )
-    return Choice(frozenset(), {chosen: frozenset([index])}, after)
+    return Choice(frozenset(), {chosen: frozenset([index])}, after, missing)
 
 
 def _before(graph: Graph, chosen: str) -> set[str]:

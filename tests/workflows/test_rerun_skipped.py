@@ -12,7 +12,7 @@ from django_progress.models import Process
 from django_progress.status import Status
 from django_progress.workflows import Way, Workflow, preview, registry, rerun_from, retry_failed, run_again, run_step
 from tests.invariants import check_invariants
-from tests.workflows.driving import drain, statuses
+from tests.workflows.driving import drain, statuses, step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("engine")]
 
@@ -41,8 +41,9 @@ def workflow(define: Define, done: list[str], wanted: list[bool]) -> Workflow:
     """A step that may be skipped, with a child that also waits for another step, and something after each."""
     workflow = define("tests-skipped")
 
-    def note(step: Process) -> None:
+    def note(step: Process) -> str:
         done.append(step.step.name)
+        return "done"
 
     workflow.step(name="other", after=[])(note)
     maybe = workflow.step(name="maybe", after=[], when=lambda results: wanted)(note)
@@ -85,6 +86,23 @@ def test_with_its_step_it_runs(workflow: Workflow, done: list[str], wanted: list
     assert (again, second.status) == (["maybe", "child", "grandchild", "join"], Status.SUCCEEDED)
 
 
+def test_its_step_alone_is_skipped_this_time(
+    workflow: Workflow, done: list[str], wanted: list[bool]
+) -> None:  # fmt: skip
+    wanted.append(True)
+    first = drain(workflow.start())
+    wanted.clear()
+    second, again = run(run_step(first, "#.maybe"), done)
+    assert again == []
+    assert statuses(second, "skipped", "stale") == dict.fromkeys(SKIPPED, "stale") | {
+        "#.maybe": "skipped",
+        "#.join": "stale",
+    }
+    third, again = run(retry_failed(second), done)
+    assert (again, statuses(third, "skipped"), statuses(third, "stale")) == (["join"], SKIPPED, {})
+    assert step(third, "#.maybe.child").result is None
+
+
 @pytest.mark.parametrize("way", [Way.FROM, Way.ONLY])
 @pytest.mark.parametrize("path", ["#.maybe.child", "#.maybe.child.grandchild"])
 def test_it_can_not_run_by_itself(workflow: Workflow, way: Way, path: str) -> None:
@@ -112,6 +130,8 @@ def test_one_that_the_definition_has_gained_is_skipped_too(workflow: Workflow, d
     second, again = run(rerun_from(first, "#.other"), done)
     assert (again, second.status) == (["other"], Status.SUCCEEDED)
     assert statuses(second, "skipped") == SKIPPED | {"#.maybe.child.grandchild.new": "skipped"}
+    with pytest.raises(NothingFailed):
+        retry_failed(second)
 
 
 def _fates(process: Process, way: Way, path: str) -> dict[str, Any]:
