@@ -24,7 +24,7 @@ from tests.workflows.driving import body, drain, execute, execution, queued, sta
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
-ROUNDS = int(os.environ.get("DJANGO_PROGRESS_ROUNDS", "50"))
+ROUNDS = int(os.environ.get("DJANGO_PROGRESS_ROUNDS", "15"))
 
 Define = Callable[..., Workflow]
 

@@ -529,7 +529,7 @@ def consistent(process: Process) -> None:
                     assert found[other].finished_at <= row.queued_at, (row.path, other)
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest.mark.parametrize("seed", range(ROUNDS // 2 + 1))
 def test_any_graph_however_often_it_is_run_again(define: Define, seed: int) -> None:
     """What a step was made of is what those before it hold now, whatever failed and was run again before."""
     dice = random.Random(seed)
