@@ -20,7 +20,7 @@ urlpatterns = [
     path("import/<uuid:key>/refused.csv", views.refused_rows, name="refused-rows"),
     path("steps/", views.steps, name="steps"),
     path("steps/<uuid:key>/", views.import_result, {"kind": "airport-steps"}, name="steps-result"),
-    path("steps/<uuid:key>/refused.csv", views.refused_rows, {"kind": "airport-steps"}),
+    path("steps/<uuid:key>/refused.csv", views.refused_rows, {"kind": "airport-steps"}, name="steps-refused-rows"),
     path("remote/", views.remote, name="remote"),
     path("remote/<uuid:key>/", views.remote, name="remote-result"),
     path("fragments/", views.fragments, name="fragments"),

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from django_progress.models import Attempt, AuditEntry, Event, Process
+from django_progress.models import Attempt, AuditEntry, Event, Process, Step
 
 __all__ = ["addresses"]
 
@@ -55,7 +55,7 @@ def fillings(name: str, takes: tuple[str, ...], processes: list[Process], links:
     assert len(takes) == 1, f"{name} takes {takes}"
     if takes == ("object_id",):
         model = name.removeprefix("admin:django_progress_").split("_")[0]
-        models: dict[str, Any] = {"event": Event, "attempt": Attempt, "auditentry": AuditEntry}
+        models: dict[str, Any] = {"event": Event, "attempt": Attempt, "auditentry": AuditEntry, "step": Step}
         rows = models[model].objects.all()[:20] if model in models else processes
         return [[row.pk] for row in rows]
     if takes == ("token",):
@@ -74,9 +74,9 @@ NO_PAGE = {
     ),
     *(
         f"admin:django_progress_{model}_{name}"
-        for model in ("event", "attempt", "auditentry")
+        for model in ("event", "attempt", "auditentry", "step")
         for name in ("add", "delete")
     ),
-    *("gallery:share", "gallery:refused-rows", "gallery:endpoint", "logout"),
+    *("gallery:share", "gallery:refused-rows", "gallery:steps-refused-rows", "gallery:endpoint", "logout"),
 }
 """What is posted to, refused or downloaded. The link that gallery:share makes is looked at by itself."""

@@ -157,18 +157,10 @@ def everything(ann: User, define: Callable[..., Workflow]) -> list[Process]:
     sorry.fail("No.")
     tried = of("connect", task=Work(), max_attempts=2)
     execute(tried, lambda process: process.fail("Never."))
-    imported = of("airport-import")
-    imported.succeed(
-        {
-            "upload": 0,
-            "countries": [["DE", 3]],
-            "hubs": [["FRA", 3]],
-            "imported": 3,
-            "refused": 0,
-            "file": "x",
-            "seconds": 1,
-        }
-    )
+    counts = {"countries": [["DE", 3]], "hubs": [["FRA", 3]], "imported": 3, "refused": 0, "file": "x", "seconds": 1}
+    imported, in_parts = of("airport-import"), of("airport-steps")
+    for process in (imported, in_parts):
+        process.succeed({"upload": 0, **counts})
     remote = of("remote-airport")
     remote.succeed({"compared": 1, "top": [{"place": at, "kilometres": 1, "neighbour": at}]})
     expired = of("expiry", max_duration=20)
@@ -176,7 +168,7 @@ def everything(ann: User, define: Callable[..., Workflow]) -> list[Process]:
     waits = [of("flight-search", task=Work(), context={"from": "A", "to": "B"}), of("", total=10), of("remote-airport")]
     waits[1].set_progress(4)
     waits[1].set_message("Stage", "Reading")
-    return [found, sorry, tried, imported, remote, expired, *waits, *stepped(define, ann, "Words")]
+    return [found, sorry, tried, imported, in_parts, remote, expired, *waits, *stepped(define, ann, "Words")]
 
 
 def test_fault_80_nothing_on_any_page_violates_a_strict_policy(
