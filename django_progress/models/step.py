@@ -53,7 +53,7 @@ class Step(models.Model):
     parts_left = models.PositiveIntegerField(default=0, editable=False)
     parts_failed = models.PositiveIntegerField(default=0, editable=False)
 
-    # Where another run of the workflow was the first to execute it: the row there, while that is kept.
+    # Whether its result was taken over; and the row of the run that was the first to execute it, while that is kept.
     is_reused = models.BooleanField(_("reused"), default=False)
     source = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, editable=False, related_name="copies")
 

@@ -9,23 +9,20 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
-from ..access import find, get_or_404, may_control
 from ..conf import settings
 from ..exceptions import NothingFailed, ProcessActive, ProgressError, RetryNotPossible, StepNotFound, StepNotReady
 from ..models import Process
 from ..workflows import Preview, PreviewRow, Way, preview, run_again
-from . import api
 from .guards import for_people, for_programs, not_allowed, private, problem, wants_json
 from .leaving import go
 from .overrides import templates
-from .verbs import verb
+from .verbs import for_programs_that_control, for_whoever_controls, verb
 
 __all__ = ["Rerun", "Wish", "plan", "rerun"]
 
@@ -150,10 +147,8 @@ def rerun(request: HttpRequest, process: Process) -> HttpResponse:
 
 
 @for_people(page="process-rerun-plan", is_page=True)
-def _page(request: HttpRequest, key: UUID) -> HttpResponse:
-    process = get_or_404(request, key)
-    if not may_control(request, process):
-        raise PermissionDenied
+@for_whoever_controls
+def _page(request: HttpRequest, process: Process) -> HttpResponse:
     try:
         wish = Wish.of(request.GET)
     except ValueError:
@@ -163,12 +158,8 @@ def _page(request: HttpRequest, key: UUID) -> HttpResponse:
 
 
 @for_programs
-def _told(request: HttpRequest, key: UUID) -> HttpResponse:
-    process = find(request, key)
-    if process is None:
-        return api.not_found()
-    if not may_control(request, process):
-        return problem(403, "forbidden", "You may see this process, but not change it.")
+@for_programs_that_control
+def _told(request: HttpRequest, process: Process) -> HttpResponse:
     try:
         wish = Wish.of(request.GET)
     except ValueError:

@@ -25,7 +25,7 @@ from . import api
 from .guards import for_people, for_programs, not_allowed, private, problem, wants_json
 from .leaving import go, lead_on, wanted_next
 
-__all__ = ["cancel", "retry"]
+__all__ = ["cancel", "for_programs_that_control", "for_whoever_controls", "retry", "verb"]
 
 Verb = Callable[[HttpRequest, Process], HttpResponse]
 View = Callable[..., HttpResponse]
@@ -50,32 +50,54 @@ class CsrfCheck(CsrfViewMiddleware):
 checked: Callable[[View], View] = cast(Any, decorator_from_middleware(CsrfCheck))
 
 
-def verb(answer: Verb) -> Callable[..., HttpResponse]:
-    """Make a view of a function that acts on a process and answers a browser or a program."""
+def for_whoever_controls(answer: Verb) -> View:
+    """Make a view of a function for browsers; who may see the process, but not change it, is refused."""
 
-    @for_people(page="process-wait")
-    def by_form(request: HttpRequest, key: UUID) -> HttpResponse:
+    @wraps(answer)
+    def view(request: HttpRequest, key: UUID) -> HttpResponse:
         process = get_or_404(request, key)
         if not may_control(request, process):
             raise PermissionDenied
         try:
-            with audit.acting(Via.WEB, request.user):
-                return answer(request, process)
+            return answer(request, process)
         except Process.DoesNotExist:  # It was removed meanwhile.
             raise Http404("No such process.") from None
 
-    @for_programs
-    def by_program(request: HttpRequest, key: UUID) -> HttpResponse:
+    return view
+
+
+def for_programs_that_control(answer: Verb) -> View:
+    """Make a view of a function for programs, on the same terms."""
+
+    @wraps(answer)
+    def view(request: HttpRequest, key: UUID) -> HttpResponse:
         process = find(request, key)
         if process is None:
             return api.not_found()
         if not may_control(request, process):
             return problem(403, "forbidden", "You may see this process, but not change it.")
         try:
-            with audit.acting(Via.API, request.user):
-                return answer(request, process)
+            return answer(request, process)
         except Process.DoesNotExist:
             return api.not_found()
+
+    return view
+
+
+def verb(answer: Verb) -> Callable[..., HttpResponse]:
+    """Make a view of a function that acts on a process and answers a browser or a program."""
+
+    @for_people(page="process-wait")
+    @for_whoever_controls
+    def by_form(request: HttpRequest, process: Process) -> HttpResponse:
+        with audit.acting(Via.WEB, request.user):
+            return answer(request, process)
+
+    @for_programs
+    @for_programs_that_control
+    def by_program(request: HttpRequest, process: Process) -> HttpResponse:
+        with audit.acting(Via.API, request.user):
+            return answer(request, process)
 
     @require_POST
     def by_either(request: HttpRequest, key: UUID) -> HttpResponse:

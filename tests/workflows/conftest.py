@@ -5,6 +5,8 @@ from itertools import count
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
 from django_progress.workflows import Workflow, registry
 from tests.unit.conftest import conf, engine
@@ -33,3 +35,15 @@ def eager(conf: Any) -> Any:
     """Have Celery execute at once."""
     conf.update(task_always_eager=True)
     return conf
+
+
+@pytest.fixture
+def ann(db: None) -> User:
+    return User.objects.create_user("ann")
+
+
+@pytest.fixture
+def client(ann: User) -> Client:
+    client = Client()
+    client.force_login(ann)
+    return client

@@ -24,18 +24,6 @@ Define = Callable[..., Workflow]
 LIST = "/admin/django_progress/process/"
 
 
-@pytest.fixture
-def ann() -> User:
-    return User.objects.create_user("ann")
-
-
-@pytest.fixture
-def client(ann: User) -> Client:
-    client = Client()
-    client.force_login(ann)
-    return client
-
-
 def forgotten(define: Define, owner: User) -> Process:
     """Start one that this program doesn't know any more."""
     workflow = define()

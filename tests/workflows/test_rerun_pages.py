@@ -25,18 +25,6 @@ EVIL = "<script>alert(1)</script>"
 
 
 @pytest.fixture
-def ann() -> User:
-    return User.objects.create_user("ann")
-
-
-@pytest.fixture
-def client(ann: User) -> Client:
-    client = Client()
-    client.force_login(ann)
-    return client
-
-
-@pytest.fixture
 def broken() -> set[int]:
     """The items that can't be loaded."""
     return {2}
@@ -206,6 +194,17 @@ def test_who_may_only_see_it_has_nothing_run(process: Process, ann: User) -> Non
     assert theirs.get(plan_of(process)).status_code == 403
     assert theirs.post(f"/progress/{process.key}/rerun/").status_code == 403
     assert not process.retries.exists()
+
+
+@pytest.mark.parametrize("headers", [{}, JSON])
+def test_what_is_removed_as_its_plan_is_made_is_not_there(
+    client: Client, process: Process, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*args: Any) -> None:
+        raise Process.DoesNotExist
+
+    monkeypatch.setattr("django_progress.views.rerun.preview", gone)
+    assert client.get(plan_of(process), headers=headers).status_code == 404
 
 
 def test_csrf_is_asked_for(process: Process, ann: User) -> None:

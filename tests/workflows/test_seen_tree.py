@@ -32,18 +32,6 @@ Define = Callable[..., Workflow]
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def ann() -> User:
-    return User.objects.create_user("ann")
-
-
-@pytest.fixture
-def client(ann: User) -> Client:
-    client = Client()
-    client.force_login(ann)
-    return client
-
-
 def imports(define: Define, count: int = 3, **options: Any) -> Workflow:
     """Define one of all sorts: a check, parallel parts with a child each is made of, and a report."""
     workflow = define(description="Import", **options)
